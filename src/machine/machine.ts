@@ -1,0 +1,328 @@
+// The deterministic machine: `apply(entry)` is a plain synchronous function of the state and the entry, the same on
+// every node. Owns the keyspace, the replicated settings, log time and the checkpoint chain; touches nothing else.
+//
+// What must hold:
+// - No clock, no entropy, no I/O, no promise, nothing local decides an outcome. Replies go out through the sink and
+//   never come back; reads and session commands inside EXEC run only where the client is, and cannot change the state.
+// - Entries are applied once each, in order, without gaps. Log time never goes back.
+// - A handler that throws gives an error reply on every node alike, and goes on.
+import { assert } from '../base/assert.ts';
+import {
+  ENTRY_HEADER_BYTES,
+  EntryKind,
+  entryKind,
+  entryMachineVersion,
+  entryRecordCount,
+} from '../base/entry.ts';
+import { Prng } from '../base/prng.ts';
+import { CommandContext } from '../commands/context.ts';
+import type { ServerPort, SessionPort } from '../commands/ports.ts';
+import { isReplicatedSetting, ReplicatedSettings, REPLICATED_SETTING_NAMES } from '../commands/replicated-settings.ts';
+import { wrongArity } from '../commands/errors.ts';
+import type { CommandTable } from '../commands/table.ts';
+import { Keyspace } from '../keyspace/keyspace.ts';
+import { Args } from '../resp/args.ts';
+import { parseRequestInto } from '../resp/decoder.ts';
+import { NullReply } from '../resp/null-reply.ts';
+import type { Reply } from '../resp/reply.ts';
+import { bootstrapFrom } from './bootstrap.ts';
+import { NO_WATCH, PayloadReader, RecordKind, RecordView } from './record-codec.ts';
+
+/** What this build can run; an entry that needs more stops the node with a clear message. */
+export const MACHINE_VERSION = 1;
+
+/** Where the replies of records go. Implemented by the engine: it knows which sessions are this node's. */
+export interface ApplySink {
+  /** The writer for this record's reply, or undefined when nobody here waits for it. */
+  begin(record: RecordView): Reply | undefined;
+  /** The record is done, its reply written. Called exactly when `begin` returned a writer. */
+  end(record: RecordView): void;
+  /** The session whose record runs, for session commands inside EXEC. */
+  session(): SessionPort | undefined;
+  server(): ServerPort | undefined;
+}
+
+export interface MachineReport {
+  /** A handler threw: a bug, the same on every node. */
+  handlerThrew(command: string, index: number, error: unknown): void;
+  /** This node's digest differs from the leader's at an earlier checkpoint. The node must stop serving. */
+  diverged(index: number, own: string, leader: string): void;
+}
+
+export interface Digest {
+  readonly low: number;
+  readonly high: number;
+}
+
+export class Machine {
+  readonly table: CommandTable;
+  readonly settings = new ReplicatedSettings();
+  /** Present once the bootstrap entry is applied. */
+  #keyspace: Keyspace | undefined;
+  #context: CommandContext | undefined;
+  readonly #report: MachineReport;
+  readonly #record = new RecordView();
+  readonly #args = new Args();
+  readonly #nullReply: Reply = new NullReply();
+  readonly #random = new Prng(0);
+  /** For reads inside EXEC, which run on the client's node only and so must not draw from the replicated generator. */
+  readonly #localRandom = new Prng(0x10ca1);
+  readonly #accessClockMs: () => number;
+  appliedIndex = 0;
+  appliedTerm = 0;
+  /** Log time of the last applied entry, ms. */
+  timeMs = 0;
+  lastCheckpointIndex = 0;
+  #checkpointDigest: Digest = { low: 0, high: 0 };
+  /** Changes since the start, as Redis's server.dirty. */
+  dirty = 0;
+  /** Write commands applied, by name: for INFO commandstats. */
+  commandsApplied = 0;
+
+  constructor(table: CommandTable, report: MachineReport, accessClockMs: () => number) {
+    this.table = table;
+    this.#report = report;
+    this.#accessClockMs = accessClockMs;
+  }
+
+  get bootstrapped(): boolean {
+    return this.#keyspace !== undefined;
+  }
+
+  get keyspace(): Keyspace {
+    assert(this.#keyspace !== undefined, 'the machine has applied the bootstrap entry');
+    return this.#keyspace;
+  }
+
+  /** Applies one entry whose place in the log is `index` and `term`; `entry` may be unsealed (the proposer's own copy). */
+  apply(entry: Uint8Array, index: number, term: number, timeMs: number, sink: ApplySink): void {
+    assert(index === this.appliedIndex + 1, () => `entry ${index} is applied after ${this.appliedIndex}`);
+    assert(
+      entryMachineVersion(entry) <= MACHINE_VERSION,
+      () => `entry ${index} needs machine version ${entryMachineVersion(entry)}; this build runs ${MACHINE_VERSION}: upgrade this node`,
+    );
+    if (timeMs > this.timeMs) this.timeMs = timeMs;
+    switch (entryKind(entry)) {
+      case EntryKind.noop:
+      case EntryKind.membership:
+        break;
+      case EntryKind.bootstrap:
+        this.#bootstrap(entry);
+        break;
+      case EntryKind.commands:
+        this.#applyRecords(entry, index, term, sink);
+        break;
+    }
+    this.appliedIndex = index;
+    this.appliedTerm = term;
+  }
+
+  /** Digest of the whole machine state: keyspace and replicated settings. */
+  digest(): Digest {
+    const { low, high } = this.keyspace.digest();
+    let settings = 0x811c9dc5;
+    for (const name of REPLICATED_SETTING_NAMES) {
+      for (const c of `${name}=${String(this.settings[name])};`) settings = Math.imul(settings ^ c.charCodeAt(0), 0x01000193);
+    }
+    return { low: (low ^ settings) >>> 0, high: (high + (settings >>> 0)) >>> 0 };
+  }
+
+  #bootstrap(entry: Uint8Array): void {
+    // Two leaders may each have proposed one before the first was applied; the first in the log counts.
+    if (this.#keyspace !== undefined) return;
+    const { databases, hashKey, settings } = bootstrapFrom(entry);
+    for (const [name, value] of settings) if (isReplicatedSetting(name)) this.settings[name] = value;
+    const keyspace = new Keyspace({ databases, hashKey, clockMs: this.#accessClockMs });
+    this.#keyspace = keyspace;
+    this.#context = new CommandContext(keyspace, this.settings, this.#args, this.#nullReply, this.#random);
+    this.#context.mode = 'apply';
+  }
+
+  #applyRecords(entry: Uint8Array, index: number, term: number, sink: ApplySink): void {
+    const context = this.#context;
+    assert(context !== undefined, () => `entry ${index} has records before the bootstrap entry`);
+    const record = this.#record;
+    const count = entryRecordCount(entry);
+    let at = ENTRY_HEADER_BYTES;
+    context.nowMs = this.timeMs;
+    context.logTimeMs = this.timeMs;
+    for (let number = 0; number < count; number++) {
+      record.read(entry, at, entry.length);
+      at = record.end;
+      const writer = sink.begin(record);
+      context.reply = writer ?? this.#nullReply;
+      context.keyspace.beginRecord(index, number);
+      context.random.reseed(index, term * 0x1_0000 + number);
+      this.#applyRecord(context, record, index, writer === undefined ? undefined : sink);
+      if (writer !== undefined) sink.end(record);
+    }
+    assert(at === entry.length, () => `entry ${index} has ${entry.length - at} bytes after its records`);
+    this.dirty += context.dirty;
+    context.dirty = 0;
+  }
+
+  #applyRecord(context: CommandContext, record: RecordView, index: number, sink: ApplySink | undefined): void {
+    switch (record.kind) {
+      case RecordKind.command: {
+        context.db = context.keyspace.database(record.db);
+        const parsed = parseRequestInto(this.#args, record.bytes, record.payload, record.end);
+        assert(parsed !== -1, () => `a command in entry ${index} cannot be parsed`);
+        this.#runCommand(context, index, undefined);
+        return;
+      }
+      case RecordKind.exec:
+        this.#applyExec(context, record, index, sink);
+        return;
+      case RecordKind.expire:
+        this.#applyExpire(context, record);
+        return;
+      case RecordKind.evict:
+        this.#applyEvict(context, record);
+        return;
+      case RecordKind.setting:
+        this.#applySettings(context, record);
+        return;
+      case RecordKind.checkpoint:
+        this.#applyCheckpoint(record, index);
+        return;
+    }
+  }
+
+  /** Runs the command in #args. `sink` is given inside EXEC, on the client's node only: there reads and session commands run too. */
+  #runCommand(context: CommandContext, index: number, sink: ApplySink | undefined): void {
+    const args = this.#args;
+    const spec = this.table.lookup(args);
+    context.args = args;
+    context.command = spec;
+    if (spec === undefined) {
+      // The gateway of the node that took it knew this command: an entry of another release without a version gate.
+      context.reply.error(`ERR unknown command '${args.latin1(0).slice(0, 128)}'`);
+      return;
+    }
+    if (spec.arity >= 0 ? args.count !== spec.arity : args.count < -spec.arity) {
+      context.reply.error(wrongArity(spec.name));
+      return;
+    }
+    if (spec.class === 'write') {
+      this.commandsApplied++;
+    } else {
+      if (sink === undefined) return;
+      context.attach(sink.session(), sink.server());
+      context.random = this.#localRandom;
+    }
+    try {
+      spec.handler(context);
+    } catch (thrown) {
+      this.#report.handlerThrew(spec.name, index, thrown);
+      context.reply.error(`ERR internal error in '${spec.name}'; it is the same on every node and has been logged`);
+    } finally {
+      if (spec.class !== 'write') {
+        context.attach(undefined, undefined);
+        context.random = this.#random;
+      }
+    }
+  }
+
+  #applyExec(context: CommandContext, record: RecordView, index: number, sink: ApplySink | undefined): void {
+    const reader = new PayloadReader(record.bytes, record.payload, record.end);
+    const watchedAt = reader.uint53();
+    const watched = reader.uint32();
+    const commands = reader.uint32();
+    // Versions are not in snapshots, which are cut at checkpoints: a watch from before one cannot be judged everywhere.
+    let changed = watchedAt !== NO_WATCH && watchedAt < this.lastCheckpointIndex;
+    for (let i = 0; i < watched; i++) {
+      const db = reader.uint16();
+      const version = reader.uint53();
+      const length = reader.uint32();
+      const start = reader.skip(length);
+      if (context.keyspace.version(db, record.bytes, start, start + length, this.timeMs) !== version) changed = true;
+    }
+    if (changed) {
+      context.reply.nullArray();
+      return;
+    }
+    context.db = context.keyspace.database(record.db);
+    context.reply.array(commands);
+    let at = reader.position;
+    for (let i = 0; i < commands; i++) {
+      const next = parseRequestInto(this.#args, record.bytes, at, record.end);
+      assert(next !== -1, () => `a queued command in entry ${index} cannot be parsed`);
+      at = next;
+      if (this.#args.is(0, 'SELECT') && this.#args.count === 2) {
+        const wanted = this.#args.integer(1);
+        if (wanted >= 0 && wanted < context.keyspace.databases) context.db = context.keyspace.database(wanted);
+      }
+      this.#runCommand(context, index, sink);
+    }
+    assert(at === record.end, () => `an EXEC in entry ${index} has bytes after its commands`);
+  }
+
+  #applyExpire(context: CommandContext, record: RecordView): void {
+    const reader = new PayloadReader(record.bytes, record.payload, record.end);
+    const now = Math.max(this.timeMs, reader.uint53());
+    const db = context.keyspace.database(record.db);
+    for (let left = reader.uint32(); left > 0; left--) {
+      const deadline = reader.uint53();
+      const length = reader.uint32();
+      const start = reader.skip(length);
+      const key = db.find(record.bytes, start, start + length);
+      if (key === 0 || context.keyspace.expiryMs(key) !== deadline || !db.isExpired(key, now)) continue;
+      db.remove(key);
+      context.keyspace.expiredKeys++;
+      context.dirty++;
+    }
+    context.reply.ok();
+  }
+
+  #applyEvict(context: CommandContext, record: RecordView): void {
+    const reader = new PayloadReader(record.bytes, record.payload, record.end);
+    const db = context.keyspace.database(record.db);
+    for (let left = reader.uint32(); left > 0; left--) {
+      const length = reader.uint32();
+      const start = reader.skip(length);
+      const key = db.find(record.bytes, start, start + length);
+      if (key === 0) continue;
+      db.remove(key);
+      context.keyspace.evictedKeys++;
+      context.dirty++;
+    }
+    context.reply.ok();
+  }
+
+  #applySettings(context: CommandContext, record: RecordView): void {
+    const reader = new PayloadReader(record.bytes, record.payload, record.end);
+    for (let left = reader.uint32(); left > 0; left--) {
+      const name = Buffer.from(reader.view(reader.uint32())).latin1Slice();
+      const negative = reader.uint32() === 1;
+      const value = reader.uint53();
+      if (isReplicatedSetting(name)) this.settings[name] = negative ? -value : value;
+    }
+    context.reply.ok();
+  }
+
+  /**
+   * Every node compares the digest that the leader had after the checkpoint before with its own of that moment, and takes
+   * note of its own now. So a difference shows one checkpoint later, without anyone having to wait for anyone.
+   */
+  #applyCheckpoint(record: RecordView, index: number): void {
+    const reader = new PayloadReader(record.bytes, record.payload, record.end);
+    const previous = reader.uint53();
+    const low = reader.uint32();
+    const high = reader.uint32();
+    const own = this.#checkpointDigest;
+    if (previous !== 0 && previous === this.lastCheckpointIndex && (own.low !== low || own.high !== high)) {
+      this.#report.diverged(previous, digestText(own), digestText({ low, high }));
+    }
+    this.lastCheckpointIndex = index;
+    this.#checkpointDigest = this.digest();
+  }
+
+  /** The last checkpoint's index and digest: what the leader puts into the next. */
+  get checkpoint(): { index: number; digest: Digest } {
+    return { index: this.lastCheckpointIndex, digest: this.#checkpointDigest };
+  }
+}
+
+export function digestText(digest: Digest): string {
+  return digest.high.toString(16).padStart(8, '0') + digest.low.toString(16).padStart(8, '0');
+}

@@ -1,0 +1,3 @@
+export class Memory {
+  readonly usedBytes: number = 0;
+}

@@ -1,0 +1,94 @@
+// The link between a node's two threads: the engine (clients, keyspace, replies) and consensus (Raft, peers, log).
+// They share no objects; everything crosses here, in order, each way. Real: a MessagePort (src/adapters/thread-link.ts).
+// Simulated: test/simulation, where either side can stall alone.
+//
+// What must hold:
+// - Messages arrive in the order sent, each exactly once, as long as both threads live.
+// - A Uint8Array in a message is handed over: the sender does not touch it again.
+
+/** Engine → consensus. */
+export type EngineMessage =
+  /** One batch as an entry with an open header (src/base/entry.ts). Answered by `appended` or `refused`. */
+  | { readonly type: 'propose'; readonly id: number; readonly entry: Uint8Array }
+  /** Records for the leader of `term` (known to be `leader`), from this node's clients. Answered only if refused. */
+  | {
+      readonly type: 'forward';
+      readonly id: number;
+      readonly leader: number;
+      readonly term: number;
+      readonly count: number;
+      readonly records: Uint8Array;
+    }
+  /** The leader's engine does not take a batch that a peer forwarded. */
+  | { readonly type: 'forward-refused'; readonly to: number; readonly id: number; readonly term: number }
+  /** Asks for a read index. Answered by `read-state` or `read-failed`. */
+  | { readonly type: 'read-index'; readonly id: number }
+  /** The engine has applied up to here; releases the apply window. */
+  | { readonly type: 'applied'; readonly index: number; readonly bytes: number }
+  | { readonly type: 'transfer'; readonly id: number; readonly target: number }
+  /** The engine found its state to differ from the cluster's: hand over leadership. */
+  | { readonly type: 'status'; readonly id: number }
+  | { readonly type: 'shutdown' };
+
+/** A committed entry on its way to the engine: its bytes, or the number of the engine's own proposal that has them. */
+export interface CommittedEntry {
+  readonly index: number;
+  readonly term: number;
+  readonly timeMs: number;
+  /** The engine's proposal, or 0. */
+  readonly proposal: number;
+  /** The sealed entry; empty when `proposal` names it. */
+  readonly bytes: Uint8Array;
+}
+
+export interface MemberState {
+  readonly id: number;
+  readonly match: number;
+  readonly connected: boolean;
+  /** Milliseconds since it was last heard from; -1 if never. */
+  readonly silentMs: number;
+}
+
+/** Consensus → engine. */
+export type ConsensusMessage =
+  | { readonly type: 'state'; readonly role: RaftRole; readonly leader: number; readonly term: number }
+  | { readonly type: 'appended'; readonly id: number; readonly term: number; readonly index: number }
+  | { readonly type: 'refused'; readonly id: number; readonly reason: string }
+  | { readonly type: 'forward-failed'; readonly id: number; readonly reason: string }
+  /** A peer's clients' records, for this node as leader of `term`. */
+  | {
+      readonly type: 'forwarded';
+      readonly from: number;
+      readonly id: number;
+      readonly term: number;
+      readonly count: number;
+      readonly records: Uint8Array;
+    }
+  | { readonly type: 'committed'; readonly entries: readonly CommittedEntry[] }
+  | { readonly type: 'read-state'; readonly id: number; readonly index: number; readonly timeMs: number }
+  | { readonly type: 'read-failed'; readonly id: number }
+  | { readonly type: 'transferred'; readonly id: number; readonly error: string | undefined }
+  | {
+      readonly type: 'status';
+      readonly id: number;
+      readonly lastIndex: number;
+      readonly commitIndex: number;
+      readonly logBytes: number;
+      readonly members: readonly MemberState[];
+    }
+  /** Consensus has stopped accepting anything; the process ends with this text (empty: a clean stop). */
+  | { readonly type: 'stopped'; readonly reason: string }
+  /** The log store failed: nothing is acknowledged from here on. The node stays up for reads at the levels that allow it. */
+  | { readonly type: 'log-failed'; readonly reason: string };
+
+export type RaftRole = 'follower' | 'precandidate' | 'candidate' | 'leader';
+
+export interface EngineLink {
+  send(message: EngineMessage): void;
+  onMessage(handler: (message: ConsensusMessage) => void): void;
+}
+
+export interface ConsensusLink {
+  send(message: ConsensusMessage): void;
+  onMessage(handler: (message: EngineMessage) => void): void;
+}

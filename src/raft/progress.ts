@@ -1,0 +1,176 @@
+// What a leader knows of one follower, and how much it may send (etcd: tracker/progress.go, inflights.go).
+//   probe      where the logs agree is not known: one append at a time, the next after an answer or a heartbeat's answer
+//   replicate  they agree up to match: appends are pipelined, as many as the inflight limits allow
+//   snapshot   the entries it needs are cut from the leader's log: nothing is sent until it is reset or answers from further on
+
+export type ProgressState = 'probe' | 'replicate' | 'snapshot';
+
+export interface ProgressLimits {
+  readonly inflightBytesMax: number;
+  readonly inflightMessagesMax: number;
+}
+
+interface Inflight {
+  readonly lastIndex: number;
+  readonly bytes: number;
+}
+
+/** Appends that carry entries and are not answered: first in, first out. */
+export class Inflights {
+  readonly #limits: ProgressLimits;
+  #items: Inflight[] = [];
+  #bytes = 0;
+
+  constructor(limits: ProgressLimits) {
+    this.#limits = limits;
+  }
+
+  get count(): number {
+    return this.#items.length;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get full(): boolean {
+    return this.#items.length >= this.#limits.inflightMessagesMax || this.#bytes >= this.#limits.inflightBytesMax;
+  }
+
+  add(lastIndex: number, bytes: number): void {
+    this.#items.push({ lastIndex, bytes });
+    this.#bytes += bytes;
+  }
+
+  /** Everything up to `index` was received. */
+  freeTo(index: number): void {
+    let freed = 0;
+    for (const item of this.#items) {
+      if (item.lastIndex > index) break;
+      this.#bytes -= item.bytes;
+      freed++;
+    }
+    if (freed > 0) this.#items.splice(0, freed);
+  }
+
+  clear(): void {
+    this.#items = [];
+    this.#bytes = 0;
+  }
+}
+
+export class Progress {
+  state: ProgressState = 'probe';
+  /** On the follower's disk and equal to ours up to here. Never goes back, except by a reset. match < next. */
+  match = 0;
+  /** Where the next append starts. */
+  next: number;
+  /** Answered anything since the last check of the quorum. */
+  recentActive = false;
+  /** Highest commit told to it in a message that may still arrive; lowered when an append is known to be lost. */
+  sentCommit = 0;
+  /** Raised by a reset. Appends carry it and answers repeat it, so that what an earlier incarnation acknowledged is never taken for the new one's. */
+  epoch = 0;
+  /** Newest heartbeat round that it answered. */
+  ackedRound = 0;
+  /** Answers to rounds below do not count: they may be an earlier incarnation's. */
+  countedRoundMin = 1;
+  /** Send time of the newest round that it answered, from which its promise not to vote counts. */
+  leaseFromMs = -Infinity;
+  /** Tick round at which it was last nudged by an append that it did not ask for. */
+  nudgedRound = 0;
+  readonly inflights: Inflights;
+  #flowPaused = false;
+
+  constructor(next: number, limits: ProgressLimits) {
+    this.next = next;
+    this.inflights = new Inflights(limits);
+  }
+
+  get paused(): boolean {
+    return this.state === 'snapshot' || this.#flowPaused;
+  }
+
+  resume(): void {
+    this.#flowPaused = false;
+  }
+
+  becomeProbe(): void {
+    this.#become('probe', this.match + 1);
+  }
+
+  becomeReplicate(): void {
+    this.#become('replicate', this.match + 1);
+  }
+
+  becomeSnapshot(): void {
+    this.#become('snapshot', this.next);
+  }
+
+  #become(state: ProgressState, next: number): void {
+    this.state = state;
+    this.next = next;
+    this.sentCommit = Math.min(this.sentCommit, next - 1);
+    this.#flowPaused = false;
+    this.inflights.clear();
+  }
+
+  /** An append with `count` entries of `bytes` in all left. While replicating, one sent at the inflight limit is the last until an answer. */
+  sent(count: number, bytes: number): void {
+    if (this.state === 'replicate') {
+      if (count > 0) {
+        this.next += count;
+        this.inflights.add(this.next - 1, bytes);
+      }
+      this.#flowPaused = this.inflights.full;
+    } else if (count > 0) {
+      this.#flowPaused = true;
+    }
+  }
+
+  /** The follower has everything up to `index`. False when that is old news. */
+  acknowledged(index: number): boolean {
+    if (index <= this.match) return false;
+    this.match = index;
+    this.next = Math.max(this.next, index + 1);
+    this.#flowPaused = false;
+    return true;
+  }
+
+  /** The append after `rejected` was refused, the logs may agree at `hint`. False when the refusal is stale. */
+  refused(rejected: number, hint: number): boolean {
+    if (this.state === 'snapshot') return false;
+    if (this.state === 'replicate') {
+      if (rejected <= this.match) return false;
+      this.next = this.match + 1;
+    } else {
+      if (this.next - 1 !== rejected) return false;
+      this.next = Math.max(Math.min(rejected, hint + 1), this.match + 1);
+    }
+    this.sentCommit = Math.min(this.sentCommit, this.next - 1);
+    this.#flowPaused = false;
+    return true;
+  }
+
+  /** True when a message that says `commit` would let the follower commit more than it was told. */
+  wantsCommit(commit: number): boolean {
+    return commit > this.sentCommit && this.sentCommit < this.next - 1;
+  }
+
+  /** The member was replaced: nothing it ever answered counts. */
+  reset(next: number, epoch: number, round: number): void {
+    this.match = 0;
+    this.sentCommit = 0;
+    this.recentActive = false;
+    this.epoch = epoch;
+    this.forgetRounds(round);
+    this.#become('probe', next);
+  }
+
+  /** No answer to `round` or one before it counts any more. */
+  forgetRounds(round: number): void {
+    this.ackedRound = 0;
+    this.leaseFromMs = -Infinity;
+    this.countedRoundMin = round + 1;
+  }
+}

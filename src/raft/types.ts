@@ -1,0 +1,162 @@
+// The types of the Raft core: what goes in, what comes out. The core is a function of its inputs: no sockets, files,
+// timers, promises or clocks; time and randomness are arguments. The model is etcd-io/raft; deviations are listed in raft.ts.
+
+/** Raft id of a member, ≥ 1; 0 means none. */
+export type NodeId = number;
+
+export type Role = 'follower' | 'precandidate' | 'candidate' | 'leader';
+
+/** An entry in the log. `bytes` is the whole sealed entry (src/base/entry.ts); term, index and kind repeat its header. */
+export interface Entry {
+  readonly term: number;
+  readonly index: number;
+  readonly kind: number;
+  readonly bytes: Uint8Array;
+}
+
+export interface HardState {
+  readonly term: number;
+  readonly vote: NodeId;
+  readonly commit: number;
+}
+
+export const MessageType = {
+  append: 1,
+  appendResponse: 2,
+  heartbeat: 3,
+  heartbeatResponse: 4,
+  preVote: 5,
+  preVoteResponse: 6,
+  vote: 7,
+  voteResponse: 8,
+  timeoutNow: 9,
+  readIndex: 10,
+  readIndexResponse: 11,
+} as const;
+export type MessageType = (typeof MessageType)[keyof typeof MessageType];
+
+export interface Message {
+  readonly type: MessageType;
+  readonly from: NodeId;
+  readonly to: NodeId;
+  readonly term: number;
+  /** append: index before the first entry. appendResponse: last index matched, or the one refused. votes: last index of the candidate. readIndexResponse: the read index. */
+  readonly index: number;
+  /** append: term at `index`. votes: term of the candidate's last entry. appendResponse when refused: term at `hint`. */
+  readonly logTerm: number;
+  readonly entries: readonly Entry[];
+  readonly commit: number;
+  readonly reject: boolean;
+  /** appendResponse when refused: where the follower's log may agree. */
+  readonly hint: number;
+  /**
+   * heartbeat and its response: number of the round, which renews the lease and confirms read indexes. readIndex and its
+   * response: the request's number. append and its response: the epoch of the leader's progress. A response repeats what
+   * it answers, so the driver carries this field in every type.
+   */
+  readonly context: number;
+  /** vote: true when the election is a leadership transfer, which overrides a follower's lease on its leader. */
+  readonly transfer: boolean;
+  /** readIndexResponse: the leader's log time in ms, for judging expiry; filled in by the driver. */
+  readonly timeMs: number;
+}
+
+/**
+ * What the core wants done. Taken whole, handled in this order, never held back. Several may be under way; their writes
+ * end in the order of the Readies. leaseUntilMs() is published before any message leaves, for it may have been revoked.
+ */
+export interface Ready {
+  /** Present when leader, role or term changed since the last Ready. */
+  readonly softState?: { readonly role: Role; readonly leader: NodeId; readonly term: number };
+  /** Persist before `messagesAfterPersist` are sent. Present when term or vote changed; a commit that advanced rides along with these or with entries. */
+  readonly hardState?: HardState;
+  /** Persist, replacing everything from entries[0].index on. */
+  readonly entries: readonly Entry[];
+  /** May be sent at once, before or while `hardState` and `entries` are persisted (the leader's appends, heartbeats). */
+  readonly messages: readonly Message[];
+  /** PERSIST BEFORE SEND: `hardState` and `entries` of this Ready, and of all before it, are on disk before any of these leaves (votes, append responses). One addressed to this node itself goes back into step(). */
+  readonly messagesAfterPersist: readonly Message[];
+  /** Committed up to here; never goes back. The entries are in the log (storage or the core's unstable tail). */
+  readonly commit: number;
+  /** Read indexes that are now confirmed: serve the read once applied ≥ index. */
+  readonly readStates: readonly ReadState[];
+  /** Requests for a read index that can't be answered (no leader, or leadership lost); the asker tries again or fails. */
+  readonly readFailures: readonly number[];
+}
+
+export interface ReadState {
+  readonly context: number;
+  readonly index: number;
+  /** From the leader, ms; 0 when this node is the leader itself. */
+  readonly timeMs: number;
+}
+
+/** What the core reads of the persisted (or handed-over) log. Synchronous. */
+export interface RaftStorage {
+  readonly hardState: HardState;
+  readonly firstIndex: number;
+  readonly lastIndex: number;
+  term(index: number): number | undefined;
+  /** Entries [from, to], at least one, as many as fit `bytesMax`. */
+  entries(from: number, to: number, bytesMax: number): readonly Entry[];
+}
+
+export interface RaftConfig {
+  readonly id: NodeId;
+  readonly voters: readonly NodeId[];
+  readonly storage: RaftStorage;
+  /** Ticks without word from a leader before an election, at least; each election draws from [electionTicks, 2 × electionTicks). */
+  readonly electionTicks: number;
+  readonly heartbeatTicks: number;
+  /** Milliseconds of one tick; the driver never ticks sooner than this after the tick before. */
+  readonly tickMs: number;
+  /** Subtracted from the lease for clocks that run at different speeds. */
+  readonly leaseDriftMs: number;
+  readonly appendBytesMax: number;
+  readonly inflightBytesMax: number;
+  readonly inflightMessagesMax: number;
+  readonly uncommittedBytesMax: number;
+  /** How the leader confirms read indexes: by lease where it holds one, or always by a quorum round. */
+  readonly readConsistency: 'lease' | 'quorum';
+  /** True when this node has run before: it gives no vote for one election timeout (a single voter excepted). */
+  readonly restarted: boolean;
+  /** True while this node's log is not trusted (replaced member): it never campaigns and never votes until told otherwise. */
+  readonly rejoining: boolean;
+  /** A whole number in [0, bound). */
+  readonly random: (bound: number) => number;
+}
+
+export type ProposeResult =
+  | { readonly ok: true; readonly term: number; readonly index: number }
+  | { readonly ok: false; readonly reason: 'not-leader' | 'transferring' | 'uncommitted-limit' };
+
+export interface PeerStatus {
+  readonly id: NodeId;
+  readonly match: number;
+  readonly next: number;
+  /** 'unknown' unless this node leads. 'snapshot': it needs entries that are cut from this node's log. */
+  readonly state: 'probe' | 'replicate' | 'snapshot' | 'unknown';
+  readonly muted: boolean;
+  readonly recentActive: boolean;
+}
+
+export interface RaftStatus {
+  readonly id: NodeId;
+  readonly role: Role;
+  readonly term: number;
+  /** 0 when not known. */
+  readonly leader: NodeId;
+  readonly vote: NodeId;
+  readonly commit: number;
+  readonly lastIndex: number;
+  /** The log up to here is on this node's disk. */
+  readonly persistedIndex: number;
+  readonly lastTimeMs: number;
+  readonly rejoining: boolean;
+  /** 0 when no transfer is under way. */
+  readonly transferee: NodeId;
+  readonly uncommittedBytes: number;
+  /** Messages that no correct peer sends. */
+  readonly ignoredMessages: number;
+  readonly peers: readonly PeerStatus[];
+}

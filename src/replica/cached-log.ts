@@ -1,0 +1,99 @@
+// The log as Raft reads it: the log store with its newest entries kept in memory, so that replication and apply do
+// not go to disk for what was just appended. Owns the cache; the store stays the truth.
+// What must hold: the cache is a suffix of the log [first cached, lastIndex], without gaps.
+import { entryIndex, entryKind, entryTerm } from '../base/entry.ts';
+import { must } from '../base/assert.ts';
+import type { HardState, LogAppend, LogStore } from '../ports/log-store.ts';
+import type { Entry, RaftStorage } from '../raft/types.ts';
+
+export class CachedLog implements RaftStorage {
+  readonly #store: LogStore;
+  readonly #cacheBytesMax: number;
+  /** Entries [#cache[#head].index, lastIndex]. */
+  #cache: Entry[] = [];
+  #head = 0;
+  #cacheBytes = 0;
+
+  constructor(store: LogStore, cacheBytesMax: number) {
+    this.#store = store;
+    this.#cacheBytesMax = cacheBytesMax;
+  }
+
+  get hardState(): HardState {
+    return this.#store.hardState;
+  }
+
+  get firstIndex(): number {
+    return this.#store.firstIndex;
+  }
+
+  get lastIndex(): number {
+    return this.#store.lastIndex;
+  }
+
+  term(index: number): number | undefined {
+    return this.#store.term(index);
+  }
+
+  entries(from: number, to: number, bytesMax: number): readonly Entry[] {
+    const first = this.#cache[this.#head];
+    if (first === undefined || from < first.index) {
+      return this.#store.read(from, to, bytesMax).map(entryOf);
+    }
+    const result: Entry[] = [];
+    let bytes = 0;
+    const base = this.#head - first.index;
+    for (let index = from; index <= to; index++) {
+      const entry = this.#cache[base + index];
+      if (entry === undefined) break;
+      bytes += entry.bytes.length;
+      if (result.length > 0 && bytes > bytesMax) break;
+      result.push(entry);
+    }
+    return result;
+  }
+
+  append(append: LogAppend, entries: readonly Entry[], done: (error?: Error) => void): void {
+    if (entries.length > 0) {
+      this.#cut(must(entries[0]).index);
+      for (const entry of entries) {
+        this.#cache.push(entry);
+        this.#cacheBytes += entry.bytes.length;
+      }
+      this.#evict();
+    }
+    this.#store.append(append, done);
+  }
+
+  /** Forgets cached entries from `index` on, and all of them if `index` does not follow the cache. */
+  #cut(index: number): void {
+    const first = this.#cache[this.#head];
+    if (first === undefined) return;
+    const keep = index - first.index;
+    const live = this.#cache.length - this.#head;
+    if (keep >= 0 && keep === live) return;
+    if (keep <= 0 || keep > live) {
+      this.#cache = [];
+      this.#head = 0;
+      this.#cacheBytes = 0;
+      return;
+    }
+    for (const entry of this.#cache.splice(this.#head + keep)) this.#cacheBytes -= entry.bytes.length;
+  }
+
+  #evict(): void {
+    while (this.#cacheBytes > this.#cacheBytesMax && this.#cache.length - this.#head > 1) {
+      this.#cacheBytes -= must(this.#cache[this.#head]).bytes.length;
+      this.#head++;
+    }
+    // Compact the array once the dead part outweighs the live one: amortised O(1).
+    if (this.#head > 1024 && this.#head * 2 > this.#cache.length) {
+      this.#cache = this.#cache.slice(this.#head);
+      this.#head = 0;
+    }
+  }
+}
+
+export function entryOf(bytes: Uint8Array): Entry {
+  return { term: entryTerm(bytes), index: entryIndex(bytes), kind: entryKind(bytes), bytes };
+}

@@ -1,0 +1,582 @@
+// The consensus side of a node: drives the Raft core with ticks, peers' messages, the engine's proposals and the log
+// store's completions, and does what each Ready asks, in its order. Owns the order persist → send → publish.
+//
+// What must hold:
+// - A Ready's `messagesAfterPersist` leave only after its entries and hard state, and all before them, are on disk.
+// - The commit index stands in the shared cell before any message or reply carries it.
+// - After the log store fails, nothing is sent, acknowledged or published as leader again.
+import { EntryKind, entryTimeMs } from '../base/entry.ts';
+import { errorText } from '../base/errors.ts';
+import {
+  APPEND_MESSAGE_BYTES_MAX,
+  APPLY_WINDOW_BYTES,
+  INFLIGHT_BYTES_MAX,
+  INFLIGHT_MESSAGES_MAX,
+  LOG_CACHE_BYTES,
+  UNCOMMITTED_BYTES_MAX,
+} from '../base/limits.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { LeaseCellWriter } from '../ports/lease-cell.ts';
+import type { CommittedEntry, ConsensusLink, EngineMessage, MemberState } from '../ports/link.ts';
+import type { Logger } from '../ports/logger.ts';
+import type { LogStore } from '../ports/log-store.ts';
+import type { PeerIdentity, Transport } from '../ports/transport.ts';
+import { RaftNode } from '../raft/raft.ts';
+import { MessageType, type Entry, type Message, type Ready } from '../raft/types.ts';
+import { CachedLog } from './cached-log.ts';
+import { encodeMembership, Membership } from './membership.ts';
+import {
+  decodePeerMessage,
+  encodeForward,
+  encodeForwardRefused,
+  encodeRaftHead,
+  raftBody,
+} from './peer-message.ts';
+
+export interface ConsensusOptions {
+  readonly id: number;
+  readonly incarnation: string;
+  readonly rejoining: boolean;
+  /** Raft id → name of every member, self included. */
+  readonly members: ReadonlyMap<number, string>;
+  readonly store: LogStore;
+  readonly transport: Transport;
+  readonly link: ConsensusLink;
+  readonly clock: Clock;
+  readonly cell: LeaseCellWriter;
+  readonly logger: Logger;
+  /** A whole number in [0, bound), for election jitter. */
+  readonly random: (bound: number) => number;
+  readonly tickMs: number;
+  readonly electionTicks: number;
+  readonly heartbeatTicks: number;
+  readonly leaseDriftMs: number;
+  readonly readConsistency: 'lease' | 'quorum';
+  /** This node was taken in again under its incarnation: from now on it votes. Stores that beside the log. */
+  readonly onRejoined: () => void;
+}
+
+const NO_BYTES = new Uint8Array(0);
+const NO_BODY: readonly Uint8Array[] = [];
+
+export class Consensus {
+  readonly #options: ConsensusOptions;
+  readonly #raft: RaftNode;
+  readonly #log: CachedLog;
+  readonly #membership: Membership;
+  /** The engine's proposals in the log and not yet committed: index → (term, proposal). */
+  readonly #proposals = new Map<number, { term: number; id: number }>();
+  /** Raft read contexts → the engine's read-index requests. */
+  readonly #reads = new Map<number, number>();
+  #nextRead = 1;
+  /** Highest index handed to the engine, and bytes of it that the engine has not applied. */
+  #delivered = 0;
+  #unappliedBytes = 0;
+  #commit = 0;
+  /** Appends handed to the store and not completed; messages wait for the last of them. */
+  #appendsInFlight = 0;
+  #heldMessages: Message[] = [];
+  #meta = new Map<string, Uint8Array>();
+  #rejoining: boolean;
+  #failed: string | undefined;
+  #stopping = false;
+  #draining = false;
+  readonly #connected = new Map<number, PeerIdentity>();
+  /** Peers whose pin is on its way to disk: what they say is dropped until it is there. */
+  readonly #pinning = new Set<number>();
+  readonly #heardAtMs = new Map<number, number>();
+  /** Nodes for which this leader has a membership entry under way in this term. */
+  #changesProposed = new Set<number>();
+
+  constructor(options: ConsensusOptions) {
+    this.#options = options;
+    this.#rejoining = options.rejoining;
+    this.#log = new CachedLog(options.store, LOG_CACHE_BYTES);
+    this.#membership = new Membership(options, options.members, options.store);
+    this.#commit = 0;
+    this.#raft = new RaftNode({
+      id: options.id,
+      voters: [...options.members.keys()],
+      storage: this.#log,
+      electionTicks: options.electionTicks,
+      heartbeatTicks: options.heartbeatTicks,
+      tickMs: options.tickMs,
+      leaseDriftMs: options.leaseDriftMs,
+      appendBytesMax: APPEND_MESSAGE_BYTES_MAX,
+      inflightBytesMax: INFLIGHT_BYTES_MAX,
+      inflightMessagesMax: INFLIGHT_MESSAGES_MAX,
+      uncommittedBytesMax: UNCOMMITTED_BYTES_MAX,
+      readConsistency: options.readConsistency,
+      restarted: options.store.hardState.term > 0 || options.store.lastIndex > 0,
+      rejoining: options.rejoining,
+      random: options.random,
+    });
+  }
+
+  start(): void {
+    const { link, transport } = this.#options;
+    link.onMessage((message) => this.#guard(() => this.#fromEngine(message)));
+    transport.start({
+      admit: (peer) => this.#admit(peer),
+      connected: (peer) => this.#guard(() => this.#peerConnected(peer)),
+      disconnected: (nodeId) => this.#connected.delete(nodeId),
+      message: (from, head, body) => this.#guard(() => this.#fromPeer(from, head, body)),
+      refused: (nodeId, reason) => this.#options.logger.warn({ peer: this.#name(nodeId), reason }, 'a peer refuses this node'),
+    });
+    this.#publish();
+    this.#drain();
+    // A single voter has nobody to wait for.
+    if (this.#options.members.size === 1) this.#guard(() => this.#raft.campaign());
+    this.#scheduleTick();
+  }
+
+  /** For tests and simulation: the Raft core, to be looked at only. */
+  get raft(): RaftNode {
+    return this.#raft;
+  }
+
+  #scheduleTick(): void {
+    this.#options.clock.after(this.#options.tickMs, () => {
+      if (this.#halted) return;
+      this.#guard(() => this.#raft.tick(this.#now()));
+      this.#scheduleTick();
+    });
+  }
+
+  get #halted(): boolean {
+    return this.#failed !== undefined || this.#stopped;
+  }
+
+  #stopped = false;
+
+  #now(): number {
+    return this.#options.clock.monotonicMs();
+  }
+
+  #name(id: number): string {
+    return this.#options.members.get(id) ?? String(id);
+  }
+
+  /** Runs one input through the core and then everything that follows from it. */
+  #guard(input: () => void): void {
+    if (this.#halted) return;
+    input();
+    this.#drain();
+  }
+
+  // --- inputs
+
+  #fromEngine(message: EngineMessage): void {
+    const { link, transport } = this.#options;
+    switch (message.type) {
+      case 'propose': {
+        const result = this.#raft.propose(message.entry, this.#now());
+        if (!result.ok) {
+          link.send({ type: 'refused', id: message.id, reason: result.reason });
+          return;
+        }
+        this.#proposals.set(result.index, { term: result.term, id: message.id });
+        link.send({ type: 'appended', id: message.id, term: result.term, index: result.index });
+        return;
+      }
+      case 'forward': {
+        const status = this.#raft.status();
+        if (status.term !== message.term || status.leader !== message.leader || !this.#connected.has(message.leader)) {
+          link.send({ type: 'forward-failed', id: message.id, reason: 'the leader changed or is not connected' });
+          return;
+        }
+        transport.send(message.leader, encodeForward(message.id, message.term, message.count), [message.records]);
+        return;
+      }
+      case 'forward-refused':
+        transport.send(message.to, encodeForwardRefused(message.id, message.term, 'not the leader of that term'), NO_BODY);
+        return;
+      case 'read-index': {
+        const context = this.#nextRead++;
+        this.#reads.set(context, message.id);
+        this.#raft.readIndex(context, this.#now());
+        return;
+      }
+      case 'applied':
+        this.#unappliedBytes -= message.bytes;
+        this.#deliver();
+        return;
+      case 'transfer':
+        this.#transfer(message.id, message.target);
+        return;
+      case 'status':
+        link.send(this.#status(message.id));
+        return;
+      case 'shutdown':
+        this.#shutdown();
+        return;
+    }
+  }
+
+  #fromPeer(from: number, head: Uint8Array, body: readonly Uint8Array[]): void {
+    if (this.#pinning.has(from)) return;
+    const { id, link, logger } = this.#options;
+    const decoded = decodePeerMessage(from, id, head, body);
+    if (typeof decoded === 'string') {
+      logger.warn({ peer: this.#name(from), fault: decoded }, 'a peer sent a message that cannot be read; it is ignored');
+      return;
+    }
+    this.#heardAtMs.set(from, this.#now());
+    switch (decoded.kind) {
+      case 'raft':
+        this.#raft.step(decoded.message, this.#now());
+        return;
+      case 'forward':
+        link.send({
+          type: 'forwarded', from, id: decoded.id, term: decoded.term, count: decoded.count, records: decoded.records,
+        });
+        return;
+      case 'forward-refused':
+        link.send({ type: 'forward-failed', id: decoded.id, reason: decoded.reason });
+        return;
+    }
+  }
+
+  // --- peers and membership
+
+  #admit(peer: PeerIdentity): string | undefined {
+    if (this.#halted) return 'this node is stopping';
+    const admission = this.#membership.admit(peer);
+    if (admission.admit) return undefined;
+    this.#options.logger.error({ peer: this.#name(peer.nodeId), reason: admission.reason }, 'a peer is refused');
+    return admission.reason;
+  }
+
+  #peerConnected(peer: PeerIdentity): void {
+    this.#connected.set(peer.nodeId, peer);
+    this.#heardAtMs.set(peer.nodeId, this.#now());
+    const meta = this.#membership.pinMeta(peer);
+    if (meta !== undefined && this.#membership.pin(peer.nodeId) === undefined) {
+      this.#pinning.add(peer.nodeId);
+      this.#append([], undefined, meta, () => {
+        this.#pinning.delete(peer.nodeId);
+        this.#membership.pinned(peer.nodeId, peer.incarnation);
+      });
+    }
+    this.#reconcile(peer);
+  }
+
+  /** As leader: mutes a peer that rejoins, and has the log name every peer's data directory. */
+  #reconcile(peer: PeerIdentity): void {
+    if (this.#raft.status().role !== 'leader') return;
+    const logged = this.#membership.logged(peer.nodeId);
+    if (peer.rejoining) {
+      if (!this.#changesProposed.has(peer.nodeId) || logged !== peer.incarnation) {
+        this.#raft.mute(peer.nodeId);
+        this.#raft.resetProgress(peer.nodeId);
+        this.#proposeMembership({ op: 'replace', node: peer.nodeId, incarnation: peer.incarnation });
+      }
+    } else if (logged === undefined && !this.#changesProposed.has(peer.nodeId)) {
+      this.#proposeMembership({ op: 'pin', node: peer.nodeId, incarnation: peer.incarnation });
+    }
+  }
+
+  #proposeMembership(change: { op: 'pin' | 'replace'; node: number; incarnation: string }): void {
+    const result = this.#raft.propose(encodeMembership(change), this.#now());
+    if (!result.ok) return;
+    this.#changesProposed.add(change.node);
+    if (change.op === 'replace') {
+      this.#options.logger.warn(
+        { peer: this.#name(change.node), incarnation: change.incarnation },
+        'a member asks to be taken in again with a new data directory; it counts once the others have agreed',
+      );
+    }
+  }
+
+  #membershipCommitted(entry: Entry): void {
+    const result = this.#membership.committed(entry.bytes);
+    if (result === undefined) return;
+    const { change, meta, self } = result;
+    for (const [name, value] of meta) this.#meta.set(name, value);
+    const peer = this.#connected.get(change.node);
+    if (peer?.incarnation === change.incarnation) this.#raft.unmute(change.node);
+    if (self && this.#rejoining) {
+      this.#rejoining = false;
+      this.#options.onRejoined();
+      this.#raft.setRejoining(false);
+      this.#options.logger.warn({}, 'this node is a full member again: it votes and acknowledges from now on');
+    }
+  }
+
+  // --- outputs
+
+  #drain(): void {
+    if (this.#draining) return;
+    this.#draining = true;
+    try {
+      while (!this.#halted && this.#raft.hasReady()) this.#handleReady(this.#raft.ready());
+      if (!this.#halted && this.#meta.size > 0) this.#append([], undefined, undefined, undefined);
+      if (!this.#halted) this.#publish();
+    } finally {
+      this.#draining = false;
+    }
+  }
+
+  #handleReady(ready: Ready): void {
+    // Role first: a lease given up must be out of the cell before anything else happens.
+    if (ready.softState !== undefined) this.#roleChanged(ready.softState);
+    if (ready.commit > this.#commit) this.#commit = ready.commit;
+    this.#publish();
+    for (const message of ready.messages) this.#send(message);
+    if (ready.hardState !== undefined || ready.entries.length > 0 || this.#meta.size > 0) {
+      const after = ready.messagesAfterPersist;
+      const last = ready.entries.at(-1);
+      this.#append(ready.entries, ready.hardState, undefined, () => {
+        if (last !== undefined) this.#raft.persisted(last.term, last.index);
+        for (const message of after) this.#send(message);
+      });
+    } else if (this.#appendsInFlight > 0) {
+      this.#heldMessages.push(...ready.messagesAfterPersist);
+    } else {
+      for (const message of ready.messagesAfterPersist) this.#send(message);
+    }
+    for (const state of ready.readStates) this.#answerRead(state.context, state.index, state.timeMs);
+    for (const context of ready.readFailures) this.#failRead(context);
+    this.#deliver();
+  }
+
+  #append(
+    entries: readonly Entry[],
+    hardState: Ready['hardState'],
+    meta: ReadonlyMap<string, Uint8Array> | undefined,
+    then: (() => void) | undefined,
+  ): void {
+    const all = this.#meta;
+    this.#meta = new Map();
+    if (meta !== undefined) for (const [name, value] of meta) all.set(name, value);
+    for (const entry of entries) {
+      if (entry.kind !== EntryKind.membership) continue;
+      for (const [name, value] of this.#membership.appended(entry.bytes) ?? []) all.set(name, value);
+    }
+    const held = this.#heldMessages;
+    this.#heldMessages = [];
+    this.#appendsInFlight++;
+    this.#log.append(
+      {
+        entries: entries.map((entry) => entry.bytes),
+        ...(hardState === undefined ? {} : { hardState }),
+        ...(all.size === 0 ? {} : { meta: all }),
+      },
+      entries,
+      (error) => {
+        if (this.#halted) return;
+        if (error !== undefined) {
+          this.#logFailed(errorText(error));
+          return;
+        }
+        this.#guard(() => {
+          this.#appendsInFlight--;
+          then?.();
+          for (const message of held) this.#send(message);
+          if (this.#appendsInFlight === 0) {
+            const waiting = this.#heldMessages;
+            this.#heldMessages = [];
+            for (const message of waiting) this.#send(message);
+          }
+        });
+      },
+    );
+  }
+
+  #send(message: Message): void {
+    if (message.to === this.#options.id) {
+      this.#raft.step(message, this.#now());
+      return;
+    }
+    const filled =
+      message.type === MessageType.readIndexResponse ? { ...message, timeMs: this.#logTimeMs() } : message;
+    this.#options.transport.send(message.to, encodeRaftHead(filled), raftBody(filled));
+  }
+
+  /** The leader's time for judging expiry: never behind the log. */
+  #logTimeMs(): number {
+    return Math.max(this.#options.clock.wallMs(), this.#raft.status().lastTimeMs);
+  }
+
+  #publish(): void {
+    const status = this.#raft.status();
+    const leading = status.role === 'leader';
+    const lease = leading && !this.#halted && !this.#stopping ? this.#raft.leaseUntilMs() : 0;
+    this.#options.cell.publish(
+      Number.isFinite(lease) && lease > 0 ? lease : 0,
+      status.term,
+      this.#commit,
+      status.leader,
+      leading && !this.#halted,
+    );
+  }
+
+  #roleChanged(state: { role: 'follower' | 'precandidate' | 'candidate' | 'leader'; leader: number; term: number }): void {
+    this.#publish();
+    this.#changesProposed = new Set();
+    this.#options.logger.info(
+      { role: state.role, term: state.term, leader: state.leader === 0 ? 'none' : this.#name(state.leader) },
+      'raft state changed',
+    );
+    this.#options.link.send({ type: 'state', role: state.role, leader: state.leader, term: state.term });
+    if (state.role === 'leader') {
+      for (const peer of this.#connected.values()) this.#reconcile(peer);
+      this.#pinSelf();
+    }
+  }
+
+  #pinSelf(): void {
+    const { id, incarnation } = this.#options;
+    if (this.#membership.logged(id) === incarnation || this.#options.members.size === 1) return;
+    this.#proposeMembership({ op: 'pin', node: id, incarnation });
+  }
+
+  /** Hands committed entries to the engine, as far as its window allows. */
+  #deliver(): void {
+    while (this.#delivered < this.#commit && this.#unappliedBytes < APPLY_WINDOW_BYTES) {
+      const from = this.#delivered + 1;
+      const entries = this.#log.entries(from, this.#commit, APPEND_MESSAGE_BYTES_MAX);
+      const out: CommittedEntry[] = [];
+      for (const entry of entries) {
+        this.#delivered = entry.index;
+        this.#unappliedBytes += entry.bytes.length;
+        const own = this.#proposals.get(entry.index);
+        if (own !== undefined) this.#proposals.delete(entry.index);
+        const proposal = own !== undefined && own.term === entry.term ? own.id : 0;
+        if (entry.kind === EntryKind.membership) this.#membershipCommitted(entry);
+        out.push({
+          index: entry.index,
+          term: entry.term,
+          timeMs: entryTimeMs(entry.bytes),
+          proposal,
+          bytes: proposal === 0 ? entry.bytes : NO_BYTES,
+        });
+      }
+      this.#options.link.send({ type: 'committed', entries: out });
+    }
+  }
+
+  #answerRead(context: number, index: number, timeMs: number): void {
+    const id = this.#reads.get(context);
+    if (id === undefined) return;
+    this.#reads.delete(context);
+    this.#options.link.send({ type: 'read-state', id, index, timeMs: timeMs === 0 ? this.#logTimeMs() : timeMs });
+  }
+
+  #failRead(context: number): void {
+    const id = this.#reads.get(context);
+    if (id === undefined) return;
+    this.#reads.delete(context);
+    this.#options.link.send({ type: 'read-failed', id });
+  }
+
+  #logFailed(reason: string): void {
+    this.#failed = reason;
+    this.#options.cell.publish(0, this.#raft.status().term, this.#commit, 0, false);
+    this.#options.logger.error(
+      { reason },
+      'the log cannot be written: this node acknowledges nothing from now on, gives up leadership and leaves the cluster to the others; ' +
+        'mend the disk (space, hardware), then restart it',
+    );
+    this.#options.link.send({ type: 'state', role: 'follower', leader: 0, term: this.#raft.status().term });
+    this.#options.link.send({ type: 'log-failed', reason });
+    this.#options.transport.close();
+  }
+
+  // --- operator
+
+  #status(id: number) {
+    const status = this.#raft.status();
+    const now = this.#now();
+    const members: MemberState[] = [...this.#options.members.keys()].map((member) => {
+      if (member === this.#options.id) return { id: member, match: status.lastIndex, connected: true, silentMs: 0 };
+      const heard = this.#heardAtMs.get(member);
+      const peer = status.peers.find((p) => p.id === member);
+      return {
+        id: member,
+        match: status.role === 'leader' && peer !== undefined ? peer.match : -1,
+        connected: this.#connected.has(member),
+        silentMs: heard === undefined ? -1 : Math.round(now - heard),
+      };
+    });
+    return {
+      type: 'status',
+      id,
+      lastIndex: status.lastIndex,
+      commitIndex: this.#commit,
+      logBytes: this.#options.store.sizeBytes(),
+      members,
+    } as const;
+  }
+
+  /** The connected peer that has most of the log, or 0. */
+  #bestTarget(): number {
+    const peers = this.#raft.status().peers.filter((p) => this.#connected.has(p.id) && !p.muted && p.id !== this.#options.id);
+    peers.sort((a, b) => b.match - a.match);
+    return peers[0]?.id ?? 0;
+  }
+
+  #transfer(id: number, wanted: number): void {
+    const { link } = this.#options;
+    const target = wanted === 0 ? this.#bestTarget() : wanted;
+    if (this.#raft.status().role !== 'leader') {
+      link.send({ type: 'transferred', id, error: 'this node is not the leader' });
+      return;
+    }
+    if (target === 0) {
+      link.send({ type: 'transferred', id, error: 'no other member is connected' });
+      return;
+    }
+    const term = this.#raft.status().term;
+    this.#raft.transferLeadership(target);
+    this.#await(
+      () => this.#raft.status().term > term || this.#raft.status().role !== 'leader',
+      2 * this.#options.electionTicks * this.#options.tickMs,
+      (moved) => link.send({ type: 'transferred', id, error: moved ? undefined : 'the target did not take over in time' }),
+    );
+  }
+
+  /** Hands leadership over if there is somebody to take it, then stops. */
+  #shutdown(): void {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    const leading = this.#raft.status().role === 'leader';
+    const target = leading ? this.#bestTarget() : 0;
+    if (target === 0) {
+      this.#stop('');
+      return;
+    }
+    this.#options.logger.info({ to: this.#name(target) }, 'handing leadership over before stopping');
+    this.#raft.transferLeadership(target);
+    this.#await(
+      () => this.#raft.status().role !== 'leader',
+      2 * this.#options.electionTicks * this.#options.tickMs,
+      () => this.#stop(''),
+    );
+  }
+
+  #await(condition: () => boolean, timeoutMs: number, then: (met: boolean) => void): void {
+    const deadline = this.#now() + timeoutMs;
+    const check = (): void => {
+      if (this.#halted) return;
+      if (condition()) then(true);
+      else if (this.#now() >= deadline) then(false);
+      else this.#options.clock.after(5, check);
+    };
+    check();
+  }
+
+  #stop(reason: string): void {
+    if (this.#stopped) return;
+    // Let what is being persisted finish first: nothing is lost either way, but a clean log opens faster.
+    if (this.#appendsInFlight > 0 && this.#failed === undefined) {
+      this.#options.clock.after(1, () => this.#stop(reason));
+      return;
+    }
+    this.#publish();
+    this.#stopped = true;
+    this.#options.transport.close();
+    this.#options.store.close();
+    this.#options.link.send({ type: 'stopped', reason });
+  }
+}

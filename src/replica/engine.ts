@@ -1,0 +1,568 @@
+// The engine side of a node: batches clients' writes into entries, applies committed entries to the machine, and says
+// when reads may be served. Owns the open batch, the proposals and forwards under way, and the machine.
+//
+// What must hold:
+// - A record's reply is written only when its entry, committed, is applied here.
+// - A proposal or a forward is sent once. It ends in exactly one of: applied; known not to be in the log (the entry at
+//   its place, or the first of a later term, is another's); UNCERTAIN after `uncertainAfterMs` without word.
+// - Log time stamped here never goes back (LogClock).
+import { assert, must } from '../base/assert.ts';
+import { ENTRY_HEADER_BYTES, EntryKind, writeEntryHeader } from '../base/entry.ts';
+import { BATCH_RECORDS_MAX, BATCH_TARGET_BYTES, MiB } from '../base/limits.ts';
+import { Errors } from '../commands/errors.ts';
+import type { ServerPort, SessionPort } from '../commands/ports.ts';
+import { makeBootstrapEntry, type Bootstrap } from '../machine/bootstrap.ts';
+import { Machine, MACHINE_VERSION, type ApplySink } from '../machine/machine.ts';
+import { RecordBuilder, RecordKind, RecordView, type Origin } from '../machine/record-codec.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { LeaseCellReader } from '../ports/lease-cell.ts';
+import type { CommittedEntry, ConsensusMessage, EngineLink, RaftRole } from '../ports/link.ts';
+import type { Logger } from '../ports/logger.ts';
+import { NullReply } from '../resp/null-reply.ts';
+import type { Reply } from '../resp/reply.ts';
+import { LogClock } from './log-clock.ts';
+import { Reads } from './reads.ts';
+
+/** What the engine needs of the server. Sessions are numbers here. */
+export interface EngineHost {
+  /** The writer for the reply of record (session, sequence), or undefined when nobody waits for it any more. */
+  beginReply(session: number, sequence: number, protocol: 2 | 3): Reply | undefined;
+  endReply(session: number, sequence: number): void;
+  /** The record will get no other answer than this error; nothing happens if it has had one. */
+  fail(session: number, sequence: number, error: string): void;
+  session(session: number): SessionPort | undefined;
+  server(): ServerPort | undefined;
+  /** Replies were written: send them. */
+  flush(): void;
+  /** Role, leader, or readiness changed. */
+  stateChanged(): void;
+  /** Room again after `congested`. */
+  uncongested(): void;
+  /** Consensus has stopped; an empty reason is a clean stop. */
+  stopped(reason: string): void;
+}
+
+export interface EngineOptions {
+  readonly machine: Machine;
+  readonly link: EngineLink;
+  readonly cell: LeaseCellReader;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly host: EngineHost;
+  readonly origin: Origin;
+  /** What to propose if this node leads a cluster that was never bootstrapped. */
+  readonly bootstrap: () => Bootstrap;
+  readonly readConsistency: 'lease' | 'quorum';
+  /** How long a write whose outcome is unknown is waited for after leadership was lost, ms. */
+  readonly uncertainAfterMs: number;
+  /** How long writes and reads wait for a leader before they are refused, ms. */
+  readonly leaderWaitMs: number;
+}
+
+/** A batch that this node proposed as leader. */
+interface Proposal {
+  readonly id: number;
+  /** The entry as built, header open; for apply once it is committed. */
+  readonly entry: Uint8Array;
+  /** 0 until appended. */
+  term: number;
+  index: number;
+  /** When its clients are told UNCERTAIN; Infinity while this node leads. */
+  deadlineMs: number;
+}
+
+/** Records sent to the leader; only who waits for them is kept. */
+interface Forward {
+  readonly id: number;
+  readonly term: number;
+  /** (session, sequence) pairs. */
+  readonly waiters: Uint32Array;
+  deadlineMs: number;
+}
+
+const BATCH_KEEP_BYTES = 1 * MiB;
+/** Own proposals on their way at once; more only makes batches smaller. */
+const PROPOSALS_IN_FLIGHT_MAX = 4;
+const BACKLOG_BYTES_MAX = 64 * MiB;
+const CRON_MS = 50;
+/** Longest wait for a forward while the leader stays the same, in units of uncertainAfterMs. */
+const FORWARD_PATIENCE = 5;
+
+const NOT_APPLIED = 'CLUSTERDOWN the leader changed before this write was committed; it was not applied';
+
+export class Engine implements ApplySink {
+  readonly machine: Machine;
+  readonly reads: Reads;
+  readonly logClock: LogClock;
+  readonly #options: EngineOptions;
+  readonly #batch = new RecordBuilder(ENTRY_HEADER_BYTES, BATCH_TARGET_BYTES);
+  #flushScheduled = false;
+  #batchOpenedMs = 0;
+  readonly #proposals = new Map<number, Proposal>();
+  readonly #proposalsByIndex = new Map<number, Proposal>();
+  #forwards: Forward[] = [];
+  #nextProposal = 1;
+  #bytesInFlight = 0;
+  #wasCongested = false;
+  role: RaftRole = 'follower';
+  leader = 0;
+  term = 0;
+  /** Set when the log store failed: no write is taken any more. */
+  logFailure: string | undefined;
+  #bootstrapProposed = false;
+  /** Internal records (session 0) that somebody waits for. */
+  readonly #internal = new Map<number, (error: string | undefined) => void>();
+  #nextInternal = 1;
+  /** Internal records need a writer so that `end` is called for them; it keeps nothing. */
+  readonly #internalReply: Reply = new NullReply();
+  #currentSession = 0;
+  #stopped = false;
+  /** Longest apply of one entry, ms, since the last reset; for INFO. */
+  applyMsMax = 0;
+
+  constructor(options: EngineOptions) {
+    this.#options = options;
+    this.machine = options.machine;
+    this.logClock = new LogClock(options.clock);
+    const machine = options.machine;
+    this.reads = new Reads({
+      cell: options.cell,
+      link: options.link,
+      clock: options.clock,
+      logClock: this.logClock,
+      state: {
+        get appliedIndex() {
+          return machine.appliedIndex;
+        },
+        get bootstrapped() {
+          return machine.bootstrapped;
+        },
+        get machineTimeMs() {
+          return machine.timeMs;
+        },
+      },
+      timeoutMs: options.leaderWaitMs,
+      useLease: options.readConsistency === 'lease',
+      failureText: Errors.clusterDown,
+    });
+  }
+
+  start(): void {
+    this.#options.link.onMessage((message) => this.#fromConsensus(message));
+    this.#scheduleCron();
+  }
+
+  /** No more timers; the link is the caller's to close. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  get isLeader(): boolean {
+    return this.role === 'leader';
+  }
+
+  /** Too much is on its way to the log: sockets should not be read until `uncongested`. */
+  get congested(): boolean {
+    return this.#bytesInFlight + this.#batch.recordBytes > BACKLOG_BYTES_MAX;
+  }
+
+  // --- writes
+
+  /** Opens a record in the batch; the caller puts the payload into the builder and calls `endRecord`. */
+  beginRecord(kind: RecordKind, protocol: 2 | 3, db: number, session: number, sequence: number): RecordBuilder {
+    if (this.#batch.count === 0) this.#batchOpenedMs = this.#options.clock.monotonicMs();
+    this.#batch.begin(kind, protocol, db, this.#options.origin, session, sequence);
+    return this.#batch;
+  }
+
+  endRecord(): void {
+    this.#batch.end();
+    if (this.#batch.recordBytes >= BATCH_TARGET_BYTES || this.#batch.count >= BATCH_RECORDS_MAX) this.flush();
+    else this.#scheduleFlush();
+  }
+
+  /** Logs a record of the node's own (expiry, eviction, settings); `done` hears when it is applied, or why not. */
+  submitInternal(
+    kind: RecordKind,
+    db: number,
+    fill: (builder: RecordBuilder) => void,
+    done: (error: string | undefined) => void,
+  ): void {
+    const sequence = this.#nextInternal++;
+    this.#internal.set(sequence, done);
+    fill(this.beginRecord(kind, 2, db, 0, sequence));
+    this.endRecord();
+  }
+
+  #scheduleFlush(): void {
+    if (this.#flushScheduled) return;
+    this.#flushScheduled = true;
+    this.#options.clock.endOfTurn(() => {
+      this.#flushScheduled = false;
+      this.flush();
+    });
+  }
+
+  /** Sends the open batch off: to our own log as leader, to the leader otherwise. Waits where neither can be. */
+  flush(): void {
+    const batch = this.#batch;
+    if (batch.count === 0 || this.#stopped) return;
+    if (this.logFailure !== undefined && this.leader === 0) {
+      this.#refuseBatch(Errors.clusterDown);
+    } else if (this.role === 'leader') {
+      const full = batch.recordBytes >= BATCH_TARGET_BYTES || batch.count >= BATCH_RECORDS_MAX;
+      if (!this.machine.bootstrapped || (this.#proposals.size >= PROPOSALS_IN_FLIGHT_MAX && !full)) return;
+      this.#propose(EntryKind.commands);
+    } else if (this.leader !== 0) {
+      this.#forward();
+    }
+  }
+
+  #propose(kind: EntryKind): void {
+    const batch = this.#batch;
+    const entry = batch.bytes.slice(0, batch.length);
+    writeEntryHeader(entry, kind, MACHINE_VERSION, batch.count, this.logClock.nowMs());
+    batch.clear(BATCH_KEEP_BYTES);
+    this.#send(entry);
+  }
+
+  #send(entry: Uint8Array): void {
+    const proposal: Proposal = { id: this.#nextProposal++, entry, term: 0, index: 0, deadlineMs: Infinity };
+    this.#proposals.set(proposal.id, proposal);
+    this.#bytesInFlight += entry.length;
+    // The link takes what it is given; our copy stays for apply.
+    this.#options.link.send({ type: 'propose', id: proposal.id, entry: entry.slice() });
+  }
+
+  #forward(): void {
+    const batch = this.#batch;
+    const records = batch.bytes.slice(ENTRY_HEADER_BYTES, batch.length);
+    const id = this.#nextProposal++;
+    const waiters = waitersOf(records, batch.count);
+    const now = this.#options.clock.monotonicMs();
+    const deadlineMs = now + this.#options.uncertainAfterMs * FORWARD_PATIENCE;
+    this.#forwards.push({ id, term: this.term, waiters, deadlineMs });
+    this.#options.link.send({ type: 'forward', id, leader: this.leader, term: this.term, count: batch.count, records });
+    batch.clear(BATCH_KEEP_BYTES);
+  }
+
+  #refuseBatch(error: string): void {
+    const records = this.#batch.bytes.slice(ENTRY_HEADER_BYTES, this.#batch.length);
+    const waiters = waitersOf(records, this.#batch.count);
+    this.#batch.clear(BATCH_KEEP_BYTES);
+    this.#failWaiters(waiters, error);
+    this.#options.host.flush();
+  }
+
+  #failWaiters(waiters: Uint32Array, error: string): void {
+    for (let i = 0; i < waiters.length; i += 2) this.#fail(waiters[i]!, waiters[i + 1]!, error);
+  }
+
+  #fail(session: number, sequence: number, error: string): void {
+    if (session !== 0) {
+      this.#options.host.fail(session, sequence, error);
+      return;
+    }
+    const done = this.#internal.get(sequence);
+    if (done === undefined) return;
+    this.#internal.delete(sequence);
+    done(error);
+  }
+
+  #failProposal(proposal: Proposal, error: string): void {
+    this.#failWaiters(waitersOf(proposal.entry.subarray(ENTRY_HEADER_BYTES), recordCount(proposal.entry)), error);
+  }
+
+  #dropProposal(proposal: Proposal): void {
+    this.#proposals.delete(proposal.id);
+    if (this.#proposalsByIndex.get(proposal.index) === proposal) this.#proposalsByIndex.delete(proposal.index);
+    this.#bytesInFlight -= proposal.entry.length;
+  }
+
+  // --- from consensus
+
+  #fromConsensus(message: ConsensusMessage): void {
+    switch (message.type) {
+      case 'committed':
+        this.#applyAll(message.entries);
+        return;
+      case 'appended': {
+        const proposal = must(this.#proposals.get(message.id), 'an appended proposal is known');
+        proposal.term = message.term;
+        proposal.index = message.index;
+        this.#proposalsByIndex.set(message.index, proposal);
+        return;
+      }
+      case 'refused': {
+        const proposal = must(this.#proposals.get(message.id), 'a refused proposal is known');
+        this.#dropProposal(proposal);
+        this.#bootstrapProposed = false;
+        this.#failProposal(proposal, Errors.clusterDown);
+        this.#options.host.flush();
+        this.flush();
+        return;
+      }
+      case 'forward-failed':
+        this.#forwardFailed(message.id);
+        return;
+      case 'forwarded':
+        this.#takeForwarded(message.from, message.id, message.term, message.count, message.records);
+        return;
+      case 'read-state':
+        this.reads.onReadState(message.id, message.index, message.timeMs);
+        this.#options.host.flush();
+        return;
+      case 'read-failed':
+        this.reads.onReadFailed(message.id);
+        return;
+      case 'state':
+        this.#stateChanged(message.role, message.leader, message.term);
+        return;
+      case 'log-failed':
+        this.logFailure = message.reason;
+        this.flush();
+        this.#options.host.stateChanged();
+        return;
+      case 'status': {
+        const waiting = this.#statusWaiters.get(message.id);
+        this.#statusWaiters.delete(message.id);
+        waiting?.(message);
+        return;
+      }
+      case 'transferred': {
+        const waiting = this.#transferWaiters.get(message.id);
+        this.#transferWaiters.delete(message.id);
+        waiting?.(message.error);
+        return;
+      }
+      case 'stopped':
+        this.#stopped = true;
+        this.#options.host.stopped(message.reason);
+        return;
+    }
+  }
+
+  readonly #statusWaiters = new Map<number, (status: Extract<ConsensusMessage, { type: 'status' }>) => void>();
+  readonly #transferWaiters = new Map<number, (error: string | undefined) => void>();
+  #nextRequest = 1;
+
+  /** Asks consensus for what only it knows. */
+  status(done: (status: Extract<ConsensusMessage, { type: 'status' }>) => void): void {
+    const id = this.#nextRequest++;
+    this.#statusWaiters.set(id, done);
+    this.#options.link.send({ type: 'status', id });
+  }
+
+  transfer(target: number, done: (error: string | undefined) => void): void {
+    const id = this.#nextRequest++;
+    this.#transferWaiters.set(id, done);
+    this.#options.link.send({ type: 'transfer', id, target });
+  }
+
+  shutdown(): void {
+    this.flush();
+    this.#options.link.send({ type: 'shutdown' });
+  }
+
+  #stateChanged(role: RaftRole, leader: number, term: number): void {
+    const led = this.role === 'leader';
+    this.role = role;
+    this.leader = leader;
+    this.term = term;
+    const uncertainAt = this.#options.clock.monotonicMs() + this.#options.uncertainAfterMs;
+    if (led && role !== 'leader') {
+      for (const proposal of this.#proposals.values()) proposal.deadlineMs = Math.min(proposal.deadlineMs, uncertainAt);
+    }
+    for (const forward of this.#forwards) {
+      if (forward.term !== term || leader === 0) forward.deadlineMs = Math.min(forward.deadlineMs, uncertainAt);
+    }
+    this.#bootstrapProposed = false;
+    this.#options.host.stateChanged();
+    this.flush();
+  }
+
+  #forwardFailed(id: number): void {
+    const at = this.#forwards.findIndex((forward) => forward.id === id);
+    const forward = this.#forwards[at];
+    if (forward === undefined) return;
+    this.#forwards.splice(at, 1);
+    this.#failWaiters(forward.waiters, Errors.clusterDown);
+    this.#options.host.flush();
+  }
+
+  /** Records of a peer's clients: into our batch if we lead the term that they were sent in, in one piece. */
+  #takeForwarded(from: number, id: number, term: number, count: number, records: Uint8Array): void {
+    if (this.role !== 'leader' || this.term !== term || !this.machine.bootstrapped || !recordsAreSound(records, count, from)) {
+      this.#options.link.send({ type: 'forward-refused', to: from, id, term });
+      return;
+    }
+    if (this.#batch.count + count > BATCH_RECORDS_MAX) this.flushNow();
+    if (this.#batch.count === 0) this.#batchOpenedMs = this.#options.clock.monotonicMs();
+    this.#batch.append(records, count);
+    if (this.#batch.recordBytes >= BATCH_TARGET_BYTES) this.flush();
+    else this.#scheduleFlush();
+  }
+
+  /** As leader: proposes the open batch whatever is in flight. */
+  flushNow(): void {
+    if (this.#batch.count > 0 && this.role === 'leader' && this.machine.bootstrapped) this.#propose(EntryKind.commands);
+  }
+
+  // --- apply
+
+  #applyAll(entries: readonly CommittedEntry[]): void {
+    let bytes = 0;
+    for (const committed of entries) {
+      bytes += this.#applyOne(committed);
+      this.reads.onApplied();
+    }
+    this.#options.link.send({ type: 'applied', index: this.machine.appliedIndex, bytes });
+    this.#options.host.flush();
+    this.#maybeBootstrap();
+    this.flush();
+    if (this.#wasCongested && !this.congested) {
+      this.#wasCongested = false;
+      this.#options.host.uncongested();
+    }
+  }
+
+  /** Remembers that somebody stopped reading sockets on account of `congested`. */
+  noteCongestion(): void {
+    this.#wasCongested = true;
+  }
+
+  #applyOne(committed: CommittedEntry): number {
+    const { index, term, timeMs } = committed;
+    let entry = committed.bytes;
+    const proposal = this.#proposalsByIndex.get(index);
+    if (committed.proposal !== 0) {
+      assert(proposal?.id === committed.proposal, () => `entry ${index} is proposal ${committed.proposal}, which is not known`);
+      entry = proposal.entry;
+    }
+    const started = this.#options.clock.monotonicMs();
+    this.logClock.observe(timeMs);
+    const termBefore = this.machine.appliedTerm;
+    this.machine.apply(entry, index, term, timeMs, this);
+    const took = this.#options.clock.monotonicMs() - started;
+    if (took > this.applyMsMax) this.applyMsMax = took;
+    if (proposal !== undefined) {
+      this.#dropProposal(proposal);
+      // Another's entry stands where ours would have been: ours never will be applied.
+      if (committed.proposal === 0) this.#failProposal(proposal, NOT_APPLIED);
+    }
+    if (term > termBefore && this.#forwards.length > 0) this.#settleForwards(term);
+    return entry.length;
+  }
+
+  /** An entry of `term` is applied: what was forwarded to a leader of an earlier term is in the log before it, or nowhere. */
+  #settleForwards(term: number): void {
+    const settled = this.#forwards.filter((forward) => forward.term < term);
+    this.#forwards = this.#forwards.filter((forward) => forward.term >= term);
+    for (const forward of settled) this.#failWaiters(forward.waiters, NOT_APPLIED);
+  }
+
+  #maybeBootstrap(): void {
+    if (this.machine.bootstrapped || this.role !== 'leader' || this.#bootstrapProposed) return;
+    // The no-op of our own term is applied and nothing before it was a bootstrap: there is none.
+    if (this.machine.appliedTerm !== this.term) return;
+    this.#bootstrapProposed = true;
+    this.#send(makeBootstrapEntry(this.#options.bootstrap(), this.logClock.nowMs()));
+  }
+
+  // ApplySink
+
+  begin(record: RecordView): Reply | undefined {
+    const { origin, host } = this.#options;
+    if (record.node !== origin.node || record.boot !== origin.boot) return undefined;
+    this.#currentSession = record.session;
+    if (record.session === 0) return this.#internalReply;
+    return host.beginReply(record.session, record.sequence, record.protocol);
+  }
+
+  end(record: RecordView): void {
+    if (record.session !== 0) {
+      this.#options.host.endReply(record.session, record.sequence);
+      return;
+    }
+    const done = this.#internal.get(record.sequence);
+    if (done === undefined) return;
+    this.#internal.delete(record.sequence);
+    done(undefined);
+  }
+
+  session(): SessionPort | undefined {
+    return this.#options.host.session(this.#currentSession);
+  }
+
+  server(): ServerPort | undefined {
+    return this.#options.host.server();
+  }
+
+  // --- time
+
+  #scheduleCron(): void {
+    this.#options.clock.after(CRON_MS, () => {
+      if (this.#stopped) return;
+      this.#cron();
+      this.#scheduleCron();
+    });
+  }
+
+  #cron(): void {
+    const now = this.#options.clock.monotonicMs();
+    this.reads.expire();
+    for (const proposal of this.#proposals.values()) {
+      if (proposal.deadlineMs > now) continue;
+      // Kept for apply: the entry may still turn out to be committed. Its clients have their answer.
+      proposal.deadlineMs = Infinity;
+      this.#failProposal(proposal, Errors.uncertain);
+    }
+    if (this.#forwards.some((forward) => forward.deadlineMs <= now)) {
+      const late = this.#forwards.filter((forward) => forward.deadlineMs <= now);
+      this.#forwards = this.#forwards.filter((forward) => forward.deadlineMs > now);
+      for (const forward of late) this.#failWaiters(forward.waiters, Errors.uncertain);
+    }
+    const waited = now - this.#batchOpenedMs;
+    if (this.#batch.count > 0 && this.leader === 0 && waited > this.#options.leaderWaitMs) this.#refuseBatch(Errors.clusterDown);
+    this.#maybeBootstrap();
+    this.#options.host.flush();
+  }
+}
+
+const view = new RecordView();
+
+/** (session, sequence) of every record that has an answer to give. */
+function waitersOf(records: Uint8Array, count: number): Uint32Array {
+  const waiters = new Uint32Array(count * 2);
+  let at = 0;
+  for (let i = 0; i < count; i++) {
+    // A bootstrap entry's payload is no record.
+    if (at + 24 > records.length) return new Uint32Array(0);
+    view.read(records, at, records.length);
+    waiters[i * 2] = view.session;
+    waiters[i * 2 + 1] = view.sequence;
+    at = view.end;
+  }
+  return waiters;
+}
+
+function recordCount(entry: Uint8Array): number {
+  return entry[5] === EntryKind.commands ? (entry[32]! | (entry[33]! << 8) | (entry[34]! << 16)) : 0;
+}
+
+/** True if these are `count` whole records of node `from`: a peer's bytes go into the log only then. */
+function recordsAreSound(records: Uint8Array, count: number, from: number): boolean {
+  if (count < 1 || count > BATCH_RECORDS_MAX) return false;
+  try {
+    let at = 0;
+    for (let i = 0; i < count; i++) {
+      view.read(records, at, records.length);
+      if (view.node !== from) return false;
+      at = view.end;
+    }
+    return at === records.length;
+  } catch {
+    // RecordView asserts on lengths that do not add up: here, from a peer, that is only a refusal.
+    return false;
+  }
+}

@@ -1,0 +1,116 @@
+// Who is who in the cluster: the data directory (incarnation) that each member is known by. Owns the pins, which keep a
+// wiped disk from coming back as a voter that forgot, and the membership entries that move them.
+//
+// A pin is taken at first contact, on disk before anything that the peer says is used, and again from the log. Rules of `admit`:
+// - the pinned incarnation, or one that an entry in our log names: welcome;
+// - another one that asks to rejoin: welcome, but muted (it neither votes nor acknowledges) until the log names it;
+// - another one: refused, with the way out.
+// Entry payload (kind membership): JSON {op: 'pin' | 'replace', node, incarnation}. `replace` counts from its commit;
+// it is safe in one step because the node replaced is muted: the entry commits without it, so a quorum of the others
+// holds everything that was ever committed (docs/consistency.md).
+import { EntryKind, ENTRY_HEADER_BYTES, makeEntry } from '../base/entry.ts';
+import type { LogStore } from '../ports/log-store.ts';
+import type { PeerIdentity } from '../ports/transport.ts';
+
+export interface MembershipChange {
+  readonly op: 'pin' | 'replace';
+  readonly node: number;
+  readonly incarnation: string;
+}
+
+export type Admission = { readonly admit: true; readonly muted: boolean } | { readonly admit: false; readonly reason: string };
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+const pinName = (node: number): string => `pin:${node}`;
+const loggedName = (node: number): string => `logged:${node}`;
+
+export class Membership {
+  readonly #self: { readonly id: number; readonly incarnation: string };
+  /** Known by first contact or by a committed entry; on disk. */
+  readonly #pins = new Map<number, string>();
+  /** Named by the newest membership entry in our log, committed or not; on disk with that entry. */
+  readonly #logged = new Map<number, string>();
+  readonly #names: ReadonlyMap<number, string>;
+
+  constructor(self: { id: number; incarnation: string }, names: ReadonlyMap<number, string>, store: LogStore) {
+    this.#self = self;
+    this.#names = names;
+    for (const id of names.keys()) {
+      const pin = store.meta(pinName(id));
+      if (pin !== undefined) this.#pins.set(id, decoder.decode(pin));
+      const logged = store.meta(loggedName(id));
+      if (logged !== undefined) this.#logged.set(id, decoder.decode(logged));
+    }
+  }
+
+  /** The incarnation that the log gives this node, or undefined. */
+  logged(node: number): string | undefined {
+    return this.#logged.get(node);
+  }
+
+  pin(node: number): string | undefined {
+    return this.#pins.get(node);
+  }
+
+  admit(peer: PeerIdentity): Admission {
+    const name = this.#names.get(peer.nodeId);
+    if (name === undefined) {
+      return { admit: false, reason: `node id ${peer.nodeId} is not a member of this cluster; check the peers directive on both sides` };
+    }
+    if (peer.rejoining) return { admit: true, muted: true };
+    const pin = this.#pins.get(peer.nodeId);
+    if (pin === undefined || pin === peer.incarnation || this.#logged.get(peer.nodeId) === peer.incarnation) {
+      return { admit: true, muted: false };
+    }
+    return {
+      admit: false,
+      reason:
+        `node ${name} is known with data directory ${pin}, but this one is ${peer.incarnation}: it was wiped, replaced or ` +
+        `restored from a copy. A voter that forgot its votes could lose acknowledged writes, so it is not let in. ` +
+        `Put the old directory back, or take the node in again as a replaced member: empty the directory and run ` +
+        `"holdfast init --rejoin yes" with its configuration, then start it`,
+    };
+  }
+
+  /** The meta values to store so that `peer` is pinned, or undefined when it is already. The pin counts once they are on disk: call `pinned` then. */
+  pinMeta(peer: PeerIdentity): ReadonlyMap<string, Uint8Array> | undefined {
+    if (peer.rejoining || this.#pins.get(peer.nodeId) === peer.incarnation) return undefined;
+    return new Map([[pinName(peer.nodeId), encoder.encode(peer.incarnation)]]);
+  }
+
+  pinned(node: number, incarnation: string): void {
+    this.#pins.set(node, incarnation);
+  }
+
+  /** Takes note of a membership entry that is being appended; returns what to store with it. */
+  appended(entry: Uint8Array): ReadonlyMap<string, Uint8Array> | undefined {
+    const change = decodeMembership(entry);
+    if (change === undefined) return undefined;
+    this.#logged.set(change.node, change.incarnation);
+    return new Map([[loggedName(change.node), encoder.encode(change.incarnation)]]);
+  }
+
+  /** A membership entry is committed: returns the change and what to store. */
+  committed(entry: Uint8Array): { change: MembershipChange; meta: ReadonlyMap<string, Uint8Array>; self: boolean } | undefined {
+    const change = decodeMembership(entry);
+    if (change === undefined) return undefined;
+    this.#pins.set(change.node, change.incarnation);
+    return {
+      change,
+      meta: new Map([[pinName(change.node), encoder.encode(change.incarnation)]]),
+      self: change.node === this.#self.id && change.incarnation === this.#self.incarnation,
+    };
+  }
+}
+
+export function encodeMembership(change: MembershipChange): Uint8Array {
+  return makeEntry(EntryKind.membership, 0, 1, 0, encoder.encode(JSON.stringify(change)));
+}
+
+export function decodeMembership(entry: Uint8Array): MembershipChange | undefined {
+  const parsed = JSON.parse(decoder.decode(entry.subarray(ENTRY_HEADER_BYTES))) as Partial<MembershipChange>;
+  const { op, node, incarnation } = parsed;
+  if ((op !== 'pin' && op !== 'replace') || typeof node !== 'number' || typeof incarnation !== 'string') return undefined;
+  return { op, node, incarnation };
+}

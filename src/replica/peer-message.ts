@@ -1,0 +1,100 @@
+// What nodes say to each other, as the transport carries it: a small head (a msgpack array) and a body (log entries or
+// records). The peer is authenticated, but may be of another release or broken: everything is checked before use.
+//
+// Heads, first element the kind:
+//   [1, type, term, index, logTerm, commit, reject, hint, context, transfer, timeMs]   a Raft message; body: its entries
+//   [2, id, term, count]          records forwarded to the leader of `term`; body: one part, the records
+//   [3, id, term, reason]         the leader of `term` did not take the forwarded records `id`
+import { Packr } from 'msgpackr';
+import { entryFault, entryIndex, entryKind, entryTerm } from '../base/entry.ts';
+import { MessageType, type Entry, type Message, type NodeId } from '../raft/types.ts';
+
+export type PeerMessage =
+  | { readonly kind: 'raft'; readonly message: Message }
+  | { readonly kind: 'forward'; readonly id: number; readonly term: number; readonly count: number; readonly records: Uint8Array }
+  | { readonly kind: 'forward-refused'; readonly id: number; readonly term: number; readonly reason: string };
+
+const packr = new Packr({ useRecords: false, int64AsType: 'number' });
+const NO_BODY: readonly Uint8Array[] = [];
+const MESSAGE_TYPE_MAX = Math.max(...Object.values(MessageType));
+
+export function encodeRaftHead(m: Message): Uint8Array {
+  return packr.pack([
+    1, m.type, m.term, m.index, m.logTerm, m.commit, m.reject, m.hint, m.context, m.transfer, m.timeMs,
+  ]);
+}
+
+export function raftBody(m: Message): readonly Uint8Array[] {
+  return m.entries.length === 0 ? NO_BODY : m.entries.map((entry) => entry.bytes);
+}
+
+export function encodeForward(id: number, term: number, count: number): Uint8Array {
+  return packr.pack([2, id, term, count]);
+}
+
+export function encodeForwardRefused(id: number, term: number, reason: string): Uint8Array {
+  return packr.pack([3, id, term, reason]);
+}
+
+/** The message, or a text that says what is wrong with it. Never throws. */
+export function decodePeerMessage(
+  from: NodeId,
+  to: NodeId,
+  head: Uint8Array,
+  body: readonly Uint8Array[],
+): PeerMessage | string {
+  let fields: unknown;
+  try {
+    fields = packr.unpack(head);
+  } catch (thrown) {
+    return `head is not msgpack: ${thrown instanceof Error ? thrown.message : String(thrown)}`;
+  }
+  if (!Array.isArray(fields)) return 'head is not an array';
+  const list = fields as unknown[];
+  switch (list[0]) {
+    case 1:
+      return decodeRaft(from, to, list, body);
+    case 2: {
+      const [, id, term, count] = list;
+      const records = body[0];
+      if (!isCount(id) || !isCount(term) || !isCount(count) || records === undefined || body.length !== 1) {
+        return 'forward is malformed';
+      }
+      return { kind: 'forward', id, term, count, records };
+    }
+    case 3: {
+      const [, id, term, reason] = list;
+      if (!isCount(id) || !isCount(term) || typeof reason !== 'string') return 'forward refusal is malformed';
+      return { kind: 'forward-refused', id, term, reason };
+    }
+    default:
+      return `unknown kind ${String(list[0])}`;
+  }
+}
+
+function decodeRaft(from: NodeId, to: NodeId, list: unknown[], body: readonly Uint8Array[]): PeerMessage | string {
+  const [, type, term, index, logTerm, commit, reject, hint, context, transfer, timeMs] = list;
+  if (
+    !isCount(type) || type < 1 || type > MESSAGE_TYPE_MAX || !isCount(term) || !isCount(index) || !isCount(logTerm) ||
+    !isCount(commit) || typeof reject !== 'boolean' || !isCount(hint) || !isCount(context) ||
+    typeof transfer !== 'boolean' || !isCount(timeMs)
+  ) {
+    return 'Raft message is malformed';
+  }
+  const entries: Entry[] = [];
+  for (const bytes of body) {
+    const fault = entryFault(bytes);
+    if (fault !== undefined) return `entry ${index + entries.length + 1} from the peer: ${fault}`;
+    entries.push({ term: entryTerm(bytes), index: entryIndex(bytes), kind: entryKind(bytes), bytes });
+  }
+  return {
+    kind: 'raft',
+    message: {
+      type: type as MessageType, from, to, term, index, logTerm, entries, commit, reject, hint, context, transfer, timeMs,
+    },
+  };
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+}
