@@ -1,7 +1,7 @@
 // A node's data directory: who it belongs to, the lock against a second process, and setting a damaged log aside.
-// Owns every file in it but log.db, which sqlite-log.ts owns:
+// Owns every file in it but log.db, which sqlite-log-file.ts owns:
 //   identity.json   below                          lock.db    empty SQLite file, locked while a process has the directory
-//   log.db, -wal    the log (sqlite-log.ts)        LOCK       pid of that process, for the message only
+//   log.db, -wal    the log (sqlite-log-file.ts)        LOCK       pid of that process, for the message only
 //   damaged-TIME/   logs that were set aside, kept until an operator removes them
 //
 // identity.json, format 1: {"format": 1, "crc32c": hex of JSON.stringify(identity), "identity": {…}}. Replaced whole:
@@ -21,7 +21,7 @@ import { dirname, join, resolve } from 'node:path';
 import Database from 'better-sqlite3';
 import { crc32c } from '../base/crc32c.ts';
 import { OperationalError, errorText } from '../base/errors.ts';
-import { createSqliteLog, syncDirectory } from './sqlite-log.ts';
+import { createSqliteLog, syncDirectory } from './sqlite-log-file.ts';
 
 const FORMAT_VERSION = 1;
 const LOG_FILES = ['log.db-wal', 'log.db-shm', 'log.db'] as const;
@@ -130,10 +130,13 @@ function readIdentity(dir: string): DataDirIdentity {
     throw refuse(`${path} has format ${JSON.stringify(file['format'])}, this release reads format ${FORMAT_VERSION}; use the release that wrote it`);
   }
   const identity = file['identity'];
-  if (file['crc32c'] !== checksum(identity)) throw refuse(`${path} is damaged (its checksum does not match); ${restore}`);
+  if (!isRecord(identity) || file['crc32c'] !== checksum(identity)) throw refuse(`${path} is damaged (its checksum does not match); ${restore}`);
   if (!isIdentity(identity)) throw refuse(`${path} has fields of the wrong type; ${restore}`);
   return identity;
 }
+
+/** Keeps the connections from the garbage collector, which would close them and so give up their locks. */
+const locksHeld = new Set<Database.Database>();
 
 /** Takes the kernel's lock on the directory, or says who has it. The result ends it. */
 function lock(dir: string): () => void {
@@ -158,8 +161,10 @@ function lock(dir: string): () => void {
     throw refuse(`${dir} is in use by ${holder}; stop it first, or give this node a directory of its own`, thrown);
   }
   const held = db;
+  locksHeld.add(held);
   return () => {
     fs.rmSync(pidPath, { force: true });
+    locksHeld.delete(held);
     held.close();
   };
 }

@@ -70,7 +70,10 @@ export class PinoLogger implements Logger {
 
 function openSink(logfile: string): LineSink {
   try {
-    return pino.destination({ dest: logfile === '' ? 1 : logfile, append: true, sync: true });
+    const destination = pino.destination({ dest: logfile === '' ? 1 : logfile, append: true, sync: true });
+    // A log that cannot be written (disk full, reader gone) loses lines; it does not end the database.
+    destination.on('error', () => {});
+    return destination;
   } catch (cause) {
     throw new OperationalError('CONFIG', `logfile ${logfile} cannot be written: ${errorText(cause)}`, { cause });
   }

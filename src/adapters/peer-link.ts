@@ -132,18 +132,22 @@ export class PeerLink {
   /** Ends the connection, if there is one, and dials again later. */
   drop(reason: string): void {
     if (this.#phase === 'waiting' || this.#phase === 'closed') return;
-    const { backoffMaxMs, backoffMinMs } = this.#host.timings;
     const wasOpen = this.#phase === 'open';
-    if (wasOpen && performance.now() - this.#openedMs >= backoffMaxMs) this.#failures = 0;
+    const level = wasOpen ? 'info' : 'debug';
+    this.#host.report(level, `lost ${wasOpen} ${this.#nodeId}`, { ...this.#fields(), reason }, 'no connection to peer');
+    this.#wait();
+    if (wasOpen) this.#host.linkLost(this.#nodeId);
+  }
+
+  #wait(): void {
+    const { backoffMaxMs, backoffMinMs } = this.#host.timings;
+    if (this.#phase === 'open' && performance.now() - this.#openedMs >= backoffMaxMs) this.#failures = 0;
     this.#reset();
     this.#phase = 'waiting';
     const ceilingMs = Math.min(backoffMaxMs, backoffMinMs * 2 ** Math.min(this.#failures, 20));
     this.#failures++;
     const delayMs = ceilingMs * (0.5 + this.#host.entropy.uint32() / 0x2_0000_0000);
     this.#timer = setTimeout(() => this.dial(), delayMs);
-    const level = wasOpen ? 'info' : 'debug';
-    this.#host.report(level, `lost ${wasOpen} ${this.#nodeId}`, { ...this.#fields(), reason }, 'no connection to peer');
-    if (wasOpen) this.#host.linkLost(this.#nodeId);
   }
 
   close(): void {
@@ -211,7 +215,7 @@ export class PeerLink {
     this.#socket = undefined;
     socket.destroySoon();
     setTimeout(() => socket.destroy(), 200).unref();
-    this.drop(text);
+    this.#wait();
     if (fault === 'refused-by-peer') this.#host.linkRefused(this.#nodeId, text);
   }
 

@@ -28,6 +28,13 @@ export function isInteger64(args: Args, i: number): boolean {
   return !Number.isNaN(args.integer(i)) || args.integer64(i) !== undefined;
 }
 
+/** Argument i for an error text: as C prints a string, up to its first NUL. */
+export function printed(args: Args, i: number): string {
+  const text = args.latin1(i);
+  const nul = text.indexOf('\0');
+  return nul < 0 ? text : text.slice(0, nul);
+}
+
 const intRange = `ERR value is out of range, value must between ${INT32_MIN} and ${INT32_MAX}`;
 
 /** Argument i as a C int; a string is the error text. */

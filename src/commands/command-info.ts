@@ -8,7 +8,7 @@ import type { CommandFlag, CommandSpec } from './spec.ts';
 import { NO_KEYS } from './spec.ts';
 import { Errors } from './errors.ts';
 import { globMatchText } from './glob.ts';
-import { aclCategoriesOf } from './table.ts';
+import { aclCategoriesOf, keyFlagsOf, keySpecCount, pushKeyPositions } from './table.ts';
 import { replyHelp, replyUnknownSubcommand } from './connection.ts';
 
 const HELP = [
@@ -76,21 +76,10 @@ function findByName(server: ServerPort, name: string): Named | undefined {
   return found === undefined ? undefined : { name: `${spec.name}|${found.name}`, spec: found };
 }
 
-const hasKeys = (spec: CommandSpec): boolean => spec.keys.first > 0 || spec.keysFrom !== undefined;
-
-/** Pushes the positions of the keys among `args`, whose argument 0 is the command. False: the arguments make no sense. */
+/** The positions of the keys among `args`, whose argument 0 is the command. Undefined: the arguments make no sense. */
 function keyPositions(spec: CommandSpec, args: Args): number[] | undefined {
   const positions: number[] = [];
-  if (spec.keysFrom !== undefined) {
-    spec.keysFrom(args, (position) => positions.push(position));
-  } else {
-    const { first, last, step } = spec.keys;
-    const end = last < 0 ? args.count + last : last;
-    for (let position = first; position <= end; position += step) {
-      if (position >= args.count) return undefined;
-      positions.push(position);
-    }
-  }
+  pushKeyPositions(spec, args, (position) => positions.push(position));
   return positions.length > 0 ? positions : undefined;
 }
 
@@ -99,12 +88,14 @@ function replySimpleSet(reply: Reply, values: readonly string[]): void {
   for (const value of values) reply.simple(value);
 }
 
-function replyKeySpec(reply: Reply, spec: CommandSpec): void {
+/** Key spec number `ordinal`. A command that has several treats its keys differently, and each spec is about one key. */
+function replyKeySpec(reply: Reply, spec: CommandSpec, ordinal: number): void {
   const { first, last, step } = spec.keys;
+  const known = first > 0;
+  const several = keySpecCount(spec) > 1;
   reply.map(3);
   reply.bulkText('flags');
-  replySimpleSet(reply, spec.keyFlags ?? []);
-  const known = first > 0;
+  replySimpleSet(reply, keyFlagsOf(spec, ordinal));
   reply.bulkText('begin_search');
   reply.map(2);
   reply.bulkText('type');
@@ -113,7 +104,7 @@ function replyKeySpec(reply: Reply, spec: CommandSpec): void {
   reply.map(known ? 1 : 0);
   if (known) {
     reply.bulkText('index');
-    reply.integer(first);
+    reply.integer(first + ordinal * step);
   }
   reply.bulkText('find_keys');
   reply.map(2);
@@ -121,15 +112,14 @@ function replyKeySpec(reply: Reply, spec: CommandSpec): void {
   reply.bulkText(known ? 'range' : 'unknown');
   reply.bulkText('spec');
   reply.map(known ? 3 : 0);
-  if (known) {
-    reply.bulkText('lastkey');
-    // Here, unlike in the range, a last key counts from the first one.
-    reply.integer(last < 0 ? last : last - first);
-    reply.bulkText('keystep');
-    reply.integer(step);
-    reply.bulkText('limit');
-    reply.integer(0);
-  }
+  if (!known) return;
+  reply.bulkText('lastkey');
+  // Here, unlike in the range, a last key counts from the first one.
+  reply.integer(several ? 0 : last < 0 ? last : last - first);
+  reply.bulkText('keystep');
+  reply.integer(several ? 1 : step);
+  reply.bulkText('limit');
+  reply.integer(0);
 }
 
 function replyInfo(reply: Reply, command: Named | undefined): void {
@@ -150,9 +140,12 @@ function replyInfo(reply: Reply, command: Named | undefined): void {
     aclCategoriesOf(spec).map((category) => `@${category}`),
   );
   reply.set(0);
-  reply.set(hasKeys(spec) ? 1 : 0);
-  if (hasKeys(spec)) replyKeySpec(reply, spec);
+  const keySpecs = keySpecCount(spec);
+  reply.set(keySpecs);
+  for (let i = 0; i < keySpecs; i++) replyKeySpec(reply, spec, i);
   const subcommands = [...subcommandsOf(command)];
+  // Redis has a set where there are none, an array where there are.
+  if (subcommands.length === 0) return reply.set(0);
   reply.array(subcommands.length);
   for (const sub of subcommands) replyInfo(reply, sub);
 }
@@ -220,7 +213,7 @@ function resolve(server: ServerPort, args: Args, first: number): CommandSpec | u
 function getKeys({ args, reply, server }: CommandContext, withFlags: boolean): void {
   const spec = resolve(server, args, 2);
   if (spec === undefined) return reply.error('ERR Invalid command specified');
-  if (!hasKeys(spec)) return reply.error('ERR The command has no key arguments');
+  if (keySpecCount(spec) === 0) return reply.error('ERR The command has no key arguments');
   const count = args.count - 2;
   if ((spec.arity > 0 && spec.arity !== count) || count < -spec.arity) {
     return reply.error('ERR Invalid number of arguments specified for command');
@@ -231,11 +224,11 @@ function getKeys({ args, reply, server }: CommandContext, withFlags: boolean): v
   const positions = keyPositions(spec, inner);
   if (positions === undefined) return reply.error('ERR Invalid arguments specified for command');
   reply.array(positions.length);
-  for (const position of positions) {
+  positions.forEach((position, ordinal) => {
     if (withFlags) reply.array(2);
     reply.bulk(inner.bytes, inner.start(position), inner.end(position));
-    if (withFlags) replySimpleSet(reply, spec.keyFlags ?? []);
-  }
+    if (withFlags) replySimpleSet(reply, keyFlagsOf(spec, ordinal));
+  });
 }
 
 function list({ args, reply, server }: CommandContext): void {

@@ -101,6 +101,7 @@ function hello(context: CommandContext): void {
       'NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time',
     );
   }
+  // From here on `reply` writes the new protocol: the session sets its writer's together with its own.
   if (version !== undefined) session.protocol = version;
   reply.map(7);
   reply.bulkText('server');
@@ -132,10 +133,10 @@ function auth(context: CommandContext): void {
 }
 
 function select(context: CommandContext): void {
-  const { args, keyspace, reply } = context;
+  const { keyspace, reply } = context;
   const index = integerOrReply(context, 1);
   if (index === undefined) return;
-  if (index < -(2n ** 31n) || index >= 2n ** 31n) return reply.error(Errors.notInteger);
+  if (index < -(2n ** 31n) || index >= 2n ** 31n) return reply.error('ERR value is out of range, value must between -2147483648 and 2147483647');
   if (index < 0n || index >= BigInt(keyspace.databases)) return reply.error(Errors.invalidDbIndex);
   context.db = keyspace.database(Number(index));
   // Inside EXEC this runs on every node: only the database of the commands after it changes here, and the server takes the
@@ -157,17 +158,26 @@ function reset({ reply, session }: CommandContext): void {
 
 function readOnly({ reply, session }: CommandContext): void {
   session.readonly = true;
+  session.readConsistency = { kind: 'eventual' };
   reply.ok();
 }
 
 function readWrite({ reply, session }: CommandContext): void {
+  if (session.readonly) session.readConsistency = { kind: 'linearizable' };
   session.readonly = false;
   reply.ok();
 }
 
 const handshake: readonly CommandFlag[] = ['noscript', 'loading', 'stale', 'fast', 'no_auth', 'allow_busy'];
 const anyTime: readonly CommandFlag[] = ['loading', 'stale', 'fast'];
-const common = { class: 'session', insideExec: 'queue', keys: NO_KEYS, categories: ['connection'], group: 'connection', complexity: 'O(1)' } as const;
+const common = {
+  class: 'session',
+  insideExec: 'queue',
+  keys: NO_KEYS,
+  categories: ['connection'],
+  group: 'connection',
+  complexity: 'O(1)',
+} as const;
 
 export const connectionCommands = [
   { ...common, name: 'ping', arity: -1, flags: ['fast'], since: '1.0.0', summary: 'Answers PONG, or the given message', handler: ping },
@@ -188,6 +198,7 @@ export const connectionCommands = [
     flags: handshake,
     since: '1.0.0',
     summary: 'Authenticates the connection',
+    complexity: 'O(N) where N is the number of passwords defined for the user',
     handler: auth,
   },
   { ...common, name: 'select', arity: 2, flags: anyTime, since: '1.0.0', summary: "Changes the connection's database", handler: select },

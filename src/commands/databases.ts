@@ -1,7 +1,7 @@
 // Whole databases: DBSIZE, FLUSHDB, FLUSHALL, SWAPDB; and FUNCTION FLUSH, which has nothing to remove yet.
 // SYNC and ASYNC are taken and mean the same: a flush hands back whole segments.
 import type { Args } from '../resp/args.ts';
-import { int32 } from './arguments.ts';
+import { int32, printed } from './arguments.ts';
 import { replyUnknownSubcommand } from './connection.ts';
 import type { CommandContext } from './context.ts';
 import { Errors } from './errors.ts';
@@ -49,7 +49,12 @@ function handleSwapdb(context: CommandContext): void {
 
 function handleFunctionFlush(context: CommandContext): void {
   const { args, reply } = context;
-  if (args.count > 3 || (args.count === 3 && !isFlushMode(args, 2))) return reply.error(functionFlushOptions);
+  if (args.count > 3) {
+    const sub = printed(args, 1).slice(0, 128);
+    return reply.error(`ERR unknown subcommand or wrong number of arguments for '${sub}'. Try FUNCTION HELP.`);
+  }
+  if (args.count === 3 && !isFlushMode(args, 2)) return reply.error(functionFlushOptions);
+  context.dirty++;
   reply.ok();
 }
 

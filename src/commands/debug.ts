@@ -76,7 +76,9 @@ function protocol({ args, reply }: CommandContext): void {
       if (reply.protocol < 3) return reply.error('ERR RESP2 is not supported by this command');
       reply.push(2);
       reply.bulkText('server-cpu-usage');
-      return reply.integer(42);
+      reply.integer(42);
+      // A push is no answer: a client that waits for one needs it as well.
+      return reply.bulkText('Some real reply following the push reply');
     case 'true':
       return reply.boolean(true);
     case 'false':

@@ -62,7 +62,7 @@ const INFINITY_NAME = /^([+-]?)inf(?:inity)?$/i;
 export function parseLongDouble(bytes: Uint8Array, start: number, end: number): LongDouble | undefined {
   const length = end - start;
   if (length === 0 || length > TEXT_BYTES_MAX) return undefined;
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset + start, length).latin1Slice();
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset + start, length).toString('latin1');
   const decimal = DECIMAL.exec(text);
   if (decimal !== null) {
     const fraction = decimal[3] ?? decimal[4] ?? '';

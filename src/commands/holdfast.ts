@@ -56,7 +56,7 @@ function parseLevel({ args }: CommandContext): ReadConsistency | string {
 function read(context: CommandContext): void {
   const { args, reply, session } = context;
   if (args.count === 2) {
-    return reply.bulkText(session.readonly ? 'eventual' : levelName(session.readConsistency));
+    return reply.bulkText(levelName(session.readConsistency));
   }
   if (args.count > 4) return reply.error(wrongArity('holdfast|read'));
   const level = parseLevel(context);

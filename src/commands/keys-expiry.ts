@@ -1,7 +1,7 @@
 // Deadlines of keys: EXPIRE and theirs, PERSIST, TTL and theirs. Deadlines are absolute milliseconds, fixed at apply.
 // One difference from Redis: deadlines past 2^53 − 1 ms (the year 287396) are kept as that moment.
 import type { Args } from '../resp/args.ts';
-import { deadline, DEADLINE_INVALID } from './arguments.ts';
+import { deadline, DEADLINE_INVALID, printed } from './arguments.ts';
 import type { CommandContext } from './context.ts';
 import { Errors, invalidExpire } from './errors.ts';
 import { ONE_KEY, type CommandSpec } from './spec.ts';
@@ -22,7 +22,7 @@ function parseConditions(args: Args): number | string {
     else if (args.is(i, 'XX')) conditions |= XX;
     else if (args.is(i, 'GT')) conditions |= GT;
     else if (args.is(i, 'LT')) conditions |= LT;
-    else return `ERR Unsupported option ${args.latin1(i)}`;
+    else return `ERR Unsupported option ${printed(args, i)}`;
   }
   if ((conditions & NX) !== 0 && conditions !== NX) return nxWithOthers;
   if ((conditions & (GT | LT)) === (GT | LT)) return gtWithLt;

@@ -45,11 +45,12 @@ export interface SessionPort {
   authenticated: boolean;
   name: string;
   db: number;
+  /** Setting it also sets the protocol of the reply that is being written: HELLO answers in the new one. */
   protocol: 2 | 3;
   noEvict: boolean;
   noTouch: boolean;
   readConsistency: ReadConsistency;
-  /** READONLY was sent: same as eventual, reported by CLIENT LIST's flag r. */
+  /** READONLY was sent, which has set readConsistency to eventual: reported by CLIENT LIST's flag r. */
   readonly: boolean;
   replyMode: ReplyMode;
   readonly inMulti: boolean;

@@ -1,49 +1,298 @@
-import type { Memory } from '../memory/allocator.ts';
-import type { Database } from './database.ts';
-import type { ByteSpan, Digest, Encoding, Handle, ValueType } from './types.ts';
-import { unreachable } from '../base/assert.ts';
+// The whole keyspace of a node: the numbered databases, what can be asked of a key by its handle, memory accounting and
+// the incremental work (growing tables, freeing flushed keys, defragmentation). Owns all memory under it: a Memory
+// given to it is its alone. Values and orders are replicated; access clocks, table layouts and handles are local.
+// It has no clock for deadlines: callers judge them by log time.
+import { assert } from '../base/assert.ts';
+import { DATABASES_MAX } from '../base/limits.ts';
+import { Memory } from '../memory/allocator.ts';
+import { SEGMENT_SHIFT } from '../memory/segments.ts';
+import { AccessClock, type AccessPolicy } from './access.ts';
+import { Database } from './database.ts';
+import { Lanes } from './digest.ts';
+import { Int64 } from './integer.ts';
+import { Internals } from './internals.ts';
+import type { ByteSpan, Digest, Handle, ValueType } from './types.ts';
+import { Encoding } from './types.ts';
 
 export interface KeyspaceOptions {
   databases: number;
   /** 16 bytes, replicated. */
   hashKey: Uint8Array;
+  /** Reset when the last key goes; nothing else may live in it. */
   memory?: Memory;
   /** Local access clock; never read by replicated code. */
   clockMs?: () => number;
 }
 
+const INT_TEXT_BYTES = 24;
+const LOOK_BYTES = 64;
+
 export class Keyspace {
   readonly databases: number;
+  /** For INFO; callers count. */
   expiredKeys = 0;
   evictedKeys = 0;
-  policy: 'lru' | 'lfu' = 'lru';
+  readonly #internals: Internals;
+  readonly #span: ByteSpan = { bytes: new Uint8Array(0), start: 0, end: 0 };
+  readonly #text = new Uint8Array(INT_TEXT_BYTES);
+  readonly #parsed = new Int64();
+  /** Where the defragmentation cycle under way stands: it goes down through each database in turn. */
+  #defragging = false;
+  #defragDatabase = 0;
+  #defragPosition = 0;
+
   constructor(options: KeyspaceOptions) {
+    assert(options.databases > 0 && options.databases <= DATABASES_MAX, () => `${options.databases} databases`);
     this.databases = options.databases;
+    const access = new AccessClock(options.clockMs ?? (() => 0));
+    this.#internals = new Internals(options.memory ?? new Memory(), options.hashKey, access);
+    for (let i = 0; i < options.databases; i++) this.#internals.databases.push(new Database(i, this.#internals));
   }
-  get usedBytes(): number { return unreachable(); }
-  get reservedBytes(): number { return unreachable(); }
-  database(_number: number): Database { return unreachable(); }
-  swap(_a: number, _b: number): void { unreachable(); }
-  beginRecord(_index: number, _record: number): void { unreachable(); }
-  type(_h: Handle): ValueType { return unreachable(); }
-  encoding(_h: Handle): Encoding { return unreachable(); }
-  expiryMs(_h: Handle): number { return unreachable(); }
-  keyLength(_h: Handle): number { return unreachable(); }
-  keySpan(_h: Handle): ByteSpan { return unreachable(); }
-  keyText(_h: Handle): string { return unreachable(); }
-  stringLength(_h: Handle): number { return unreachable(); }
-  stringSpan(_h: Handle): ByteSpan { return unreachable(); }
-  isInteger(_h: Handle): boolean { return unreachable(); }
-  integer(_h: Handle): number { return unreachable(); }
-  integer64(_h: Handle): bigint | undefined { return unreachable(); }
-  touch(_h: Handle): void { unreachable(); }
-  idleMs(_h: Handle): number { return unreachable(); }
-  lfuFrequency(_h: Handle): number { return unreachable(); }
-  memoryUsage(_h: Handle): number { return unreachable(); }
-  rehashStep(_budgetEntries: number): boolean { return unreachable(); }
-  defragStep(_budgetBytes: number): boolean { return unreachable(); }
-  flushAll(): void { unreachable(); }
-  digest(): Digest { return unreachable(); }
-  digestSlow(): Digest { return unreachable(); }
-  version(_db: number, _bytes: Uint8Array, _start: number, _end: number, _nowMs: number): number { return unreachable(); }
+
+  get policy(): AccessPolicy {
+    return this.#internals.access.policy;
+  }
+
+  set policy(policy: AccessPolicy) {
+    this.#internals.access.policy = policy;
+  }
+
+  /** For lfu-log-factor and lfu-decay-time. */
+  get access(): AccessClock {
+    return this.#internals.access;
+  }
+
+  /** Bytes of all blocks by their size classes, and of the tables; 0 when no key is left. */
+  get usedBytes(): number {
+    return this.#internals.memory.usedBytes + this.#internals.meter.bytes;
+  }
+
+  get reservedBytes(): number {
+    return this.#internals.memory.reservedBytes + this.#internals.meter.bytes;
+  }
+
+  /** The database that bears this number now. */
+  database(number: number): Database {
+    const database = this.#internals.databases[number];
+    assert(database !== undefined, () => `database ${number} is below ${this.databases}`);
+    return database;
+  }
+
+  swap(a: number, b: number): void {
+    const first = this.database(a);
+    const second = this.database(b);
+    this.#internals.databases[a] = second;
+    this.#internals.databases[b] = first;
+    second.renumber(a);
+    first.renumber(b);
+  }
+
+  /** Says which record of the log is about to be applied: every modification is stamped with it. */
+  beginRecord(index: number, record: number): void {
+    this.#internals.versions.begin(index, record);
+  }
+
+  type(h: Handle): ValueType {
+    return this.#internals.records.type(h);
+  }
+
+  encoding(h: Handle): Encoding {
+    return this.#internals.records.encoding(h);
+  }
+
+  /** The deadline, or -1. */
+  expiryMs(h: Handle): number {
+    return this.#internals.records.expiryMs(h);
+  }
+
+  keyLength(h: Handle): number {
+    return this.#internals.records.keyLength(h);
+  }
+
+  /** One object, used again by every call to keySpan and stringSpan; good until the next mutation. */
+  keySpan(h: Handle): ByteSpan {
+    const { records, memory } = this.#internals;
+    const span = this.#span;
+    span.bytes = memory.bytes[h >>> SEGMENT_SHIFT]!;
+    span.start = records.keyAt(h);
+    span.end = span.start + records.keyLength(h);
+    return span;
+  }
+
+  /** The key as latin1. */
+  keyText(h: Handle): string {
+    const { bytes, start, end } = this.keySpan(h);
+    return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString('latin1');
+  }
+
+  stringLength(h: Handle): number {
+    const { records } = this.#internals;
+    if (records.encoding(h) !== Encoding.int) return records.length(h);
+    return INT_TEXT_BYTES - records.integer(h).format(this.#text, INT_TEXT_BYTES);
+  }
+
+  /** As keySpan. An int is written out into a buffer of the keyspace. */
+  stringSpan(h: Handle): ByteSpan {
+    const { records } = this.#internals;
+    const span = this.#span;
+    if (records.encoding(h) === Encoding.int) {
+      span.bytes = this.#text;
+      span.start = records.integer(h).format(this.#text, INT_TEXT_BYTES);
+      span.end = INT_TEXT_BYTES;
+      return span;
+    }
+    records.locate(h);
+    span.bytes = records.valueBytes;
+    span.start = records.valueAt;
+    span.end = records.valueAt + records.length(h);
+    return span;
+  }
+
+  isInteger(h: Handle): boolean {
+    return this.#internals.records.encoding(h) === Encoding.int;
+  }
+
+  /** The value of a string that is an integer; NaN if it is none or no safe one. */
+  integer(h: Handle): number {
+    return this.#readInteger(h) ? this.#parsed.number() : NaN;
+  }
+
+  /** The value of a string that is an integer within 64 bits, whatever its encoding. */
+  integer64(h: Handle): bigint | undefined {
+    return this.#readInteger(h) ? this.#parsed.bigint() : undefined;
+  }
+
+  touch(h: Handle): void {
+    const { records, access } = this.#internals;
+    records.setClock(h, access.touched(records.clock(h)));
+  }
+
+  idleMs(h: Handle): number {
+    return this.#internals.access.idleMs(this.#internals.records.clock(h));
+  }
+
+  lfuFrequency(h: Handle): number {
+    return this.#internals.access.frequency(this.#internals.records.clock(h));
+  }
+
+  /** RESTORE's IDLETIME and FREQ, by the policy. */
+  setIdleSeconds(h: Handle, seconds: number): void {
+    this.#internals.records.setClock(h, this.#internals.access.fromIdleSeconds(seconds));
+  }
+
+  setLfuFrequency(h: Handle, frequency: number): void {
+    this.#internals.records.setClock(h, this.#internals.access.fromFrequency(frequency));
+  }
+
+  /** Bytes of the blocks that the key has: usedBytes is the sum of these, of tables, and of flushed keys not freed yet. */
+  memoryUsage(h: Handle): number {
+    return this.#internals.records.memoryUsage(h);
+  }
+
+  /** Work for idle time, bounded by the budget: frees flushed keys, then moves entries of growing tables. True while there is more. */
+  rehashStep(budgetEntries: number): boolean {
+    let budget = this.#internals.freeDiscarded(budgetEntries);
+    let more = this.#internals.hasDiscarded;
+    for (const database of this.#internals.databases) {
+      if (!database.rehashing) continue;
+      if (budget <= 0) return true;
+      if (database.rehashStep(budget)) more = true;
+      budget = 0;
+    }
+    return more;
+  }
+
+  /**
+   * Work for idle time, between commands: moves blocks out of sparse slabs so that their pages come free. A cycle begins
+   * when there is something to gain, and visits every key once. Looking at a key costs some of the budget too.
+   * Handles change. True while a cycle is under way.
+   */
+  defragStep(budgetBytes: number): boolean {
+    const { memory, databases } = this.#internals;
+    if (!this.#defragging) {
+      if (!memory.beginEvacuation()) return false;
+      this.#defragging = true;
+      this.#defragDatabase = 0;
+      this.#defragPosition = databases[0]!.size;
+    }
+    let budget = budgetBytes;
+    while (budget > 0) {
+      const database = databases[this.#defragDatabase]!;
+      // Keys may have gone since the last step; whoever moved down into a hole was looked at already.
+      if (this.#defragPosition > database.size) this.#defragPosition = database.size;
+      if (this.#defragPosition === 0) {
+        this.#defragDatabase++;
+        if (this.#defragDatabase === databases.length) {
+          memory.endEvacuation();
+          this.#defragging = false;
+          return false;
+        }
+        this.#defragPosition = databases[this.#defragDatabase]!.size;
+        continue;
+      }
+      budget -= LOOK_BYTES + database.evacuate(--this.#defragPosition);
+    }
+    return true;
+  }
+
+  flushAll(): void {
+    for (const database of this.#internals.databases) database.clear();
+  }
+
+  /** The digest of all keys, values and deadlines, kept up with every mutation. */
+  digest(): Digest {
+    const lanes = new Lanes();
+    let low = 0;
+    let high = 0;
+    for (const database of this.#internals.databases) {
+      if (database.size === 0) continue;
+      lanes.seed(database.digestLow, database.digestHigh);
+      lanes.word(database.number);
+      lanes.close(database.size);
+      low = (low + lanes.low) >>> 0;
+      high = (high + lanes.high) >>> 0;
+    }
+    return { low, high };
+  }
+
+  /** The same from scratch: reads everything. */
+  digestSlow(): Digest {
+    const { records, databases } = this.#internals;
+    const lanes = new Lanes();
+    let low = 0;
+    let high = 0;
+    for (const database of databases) {
+      if (database.size === 0) continue;
+      let sumLow = 0;
+      let sumHigh = 0;
+      for (let i = 0; i < database.size; i++) {
+        records.digest(database.at(i));
+        sumLow = (sumLow + records.sum.low) | 0;
+        sumHigh = (sumHigh + records.sum.high) | 0;
+      }
+      lanes.seed(sumLow, sumHigh);
+      lanes.word(database.number);
+      lanes.close(database.size);
+      low = (low + lanes.low) >>> 0;
+      high = (high + lanes.high) >>> 0;
+    }
+    return { low, high };
+  }
+
+  /** For WATCH: the key's modification version, compared for equality only. A key past its deadline is absent. */
+  version(db: number, bytes: Uint8Array, start: number, end: number, nowMs: number): number {
+    return this.database(db).version(bytes, start, end, nowMs);
+  }
+
+  #readInteger(h: Handle): boolean {
+    const { records } = this.#internals;
+    if (records.encoding(h) === Encoding.int) {
+      const value = records.integer(h);
+      this.#parsed.low = value.low;
+      this.#parsed.high = value.high;
+      return true;
+    }
+    records.locate(h);
+    return this.#parsed.parse(records.valueBytes, records.valueAt, records.valueAt + records.length(h));
+  }
 }

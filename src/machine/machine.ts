@@ -14,6 +14,7 @@ import {
   entryMachineVersion,
   entryRecordCount,
 } from '../base/entry.ts';
+import { RECORD_BYTES_MAX } from '../base/limits.ts';
 import { Prng } from '../base/prng.ts';
 import { CommandContext } from '../commands/context.ts';
 import type { ServerPort, SessionPort } from '../commands/ports.ts';
@@ -22,11 +23,14 @@ import { wrongArity } from '../commands/errors.ts';
 import type { CommandTable } from '../commands/table.ts';
 import { Keyspace } from '../keyspace/keyspace.ts';
 import { Args } from '../resp/args.ts';
-import { parseRequestInto } from '../resp/decoder.ts';
+import { parseMultibulk, parseRequestInto } from '../resp/decoder.ts';
 import { NullReply } from '../resp/null-reply.ts';
 import type { Reply } from '../resp/reply.ts';
 import { bootstrapFrom } from './bootstrap.ts';
 import { NO_WATCH, PayloadReader, RecordKind, RecordView } from './record-codec.ts';
+
+/** No limit of its own: the gateway checked the count before the command came into the log. */
+const MULTIBULK_ARGUMENTS_MAX = 0x7fff_ffff;
 
 /** What this build can run; an entry that needs more stops the node with a clear message. */
 export const MACHINE_VERSION = 1;
@@ -166,7 +170,7 @@ export class Machine {
       case RecordKind.command: {
         context.db = context.keyspace.database(record.db);
         const parsed = parseRequestInto(this.#args, record.bytes, record.payload, record.end);
-        assert(parsed !== -1, () => `a command in entry ${index} cannot be parsed`);
+        assert(parsed, () => `a command in entry ${index} cannot be parsed`);
         this.#runCommand(context, index, undefined);
         return;
       }
@@ -245,7 +249,7 @@ export class Machine {
     context.reply.array(commands);
     let at = reader.position;
     for (let i = 0; i < commands; i++) {
-      const next = parseRequestInto(this.#args, record.bytes, at, record.end);
+      const next = parseMultibulk(this.#args, record.bytes, at, record.end, MULTIBULK_ARGUMENTS_MAX, RECORD_BYTES_MAX);
       assert(next !== -1, () => `a queued command in entry ${index} cannot be parsed`);
       at = next;
       if (this.#args.is(0, 'SELECT') && this.#args.count === 2) {
@@ -292,7 +296,7 @@ export class Machine {
   #applySettings(context: CommandContext, record: RecordView): void {
     const reader = new PayloadReader(record.bytes, record.payload, record.end);
     for (let left = reader.uint32(); left > 0; left--) {
-      const name = Buffer.from(reader.view(reader.uint32())).latin1Slice();
+      const name = Buffer.from(reader.view(reader.uint32())).toString('latin1');
       const negative = reader.uint32() === 1;
       const value = reader.uint53();
       if (isReplicatedSetting(name)) this.settings[name] = negative ? -value : value;

@@ -8,7 +8,7 @@
 // - A node that has heard a leader gives no vote, its own included, for electionTicks ticks (the promise behind the
 //   lease), unless that leader consented (transfer). ticksSinceLeader says so whatever became of term and leader since.
 import { assert } from '../base/assert.ts';
-import { Leadership } from './leadership.ts';
+import type { Leadership } from './leadership.ts';
 import { RaftLog } from './log.ts';
 import { makeMessage } from './message.ts';
 import type { MessageFields } from './message.ts';

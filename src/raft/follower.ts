@@ -64,7 +64,7 @@ export function handleHeartbeat(core: RaftCore, m: Message): void {
 }
 
 export function handleTimeoutNow(core: RaftCore, m: Message): void {
-  if (core.role !== 'follower' || (core.leader !== 0 && core.leader !== m.from)) {
+  if (core.role === 'leader' || (core.leader !== 0 && core.leader !== m.from)) {
     core.ignore();
     return;
   }

@@ -2,6 +2,7 @@
 //   probe      where the logs agree is not known: one append at a time, the next after an answer or a heartbeat's answer
 //   replicate  they agree up to match: appends are pipelined, as many as the inflight limits allow
 //   snapshot   the entries it needs are cut from the leader's log: nothing is sent until it is reset or answers from further on
+import { MiB } from '../base/limits.ts';
 
 export type ProgressState = 'probe' | 'replicate' | 'snapshot';
 
@@ -9,6 +10,11 @@ export interface ProgressLimits {
   readonly inflightBytesMax: number;
   readonly inflightMessagesMax: number;
 }
+
+/** Bytes a follower is trusted to take in from one tick's round to the next, before its silence counts. */
+const BYTES_PER_ROUND = 4 * MiB;
+/** Retries double the patience this many times at most. */
+const PATIENCE_DOUBLINGS_MAX = 6;
 
 interface Inflight {
   readonly lastIndex: number;
@@ -67,7 +73,7 @@ export class Progress {
   next: number;
   /** Answered anything since the last check of the quorum. */
   recentActive = false;
-  /** Highest commit told to it in a message that may still arrive; lowered when an append is known to be lost. */
+  /** What it may commit by the messages it was sent: their commit, or their last index if that is lower. Lowered when an append is known to be lost. */
   sentCommit = 0;
   /** Raised by a reset. Appends carry it and answers repeat it, so that what an earlier incarnation acknowledged is never taken for the new one's. */
   epoch = 0;
@@ -77,10 +83,15 @@ export class Progress {
   countedRoundMin = 1;
   /** Send time of the newest round that it answered, from which its promise not to vote counts. */
   leaseFromMs = -Infinity;
-  /** Tick round at which it was last nudged by an append that it did not ask for. */
-  nudgedRound = 0;
+  /** Newest tick's round whose answer was looked at for silence. */
+  silenceRound = 0;
   readonly inflights: Inflights;
   #flowPaused = false;
+  /** Tick's rounds answered since it last answered an append, or since the last retry. */
+  #silentRounds = 0;
+  #retries = 0;
+  /** Of the append that probes. */
+  #probeBytes = 0;
 
   constructor(next: number, limits: ProgressLimits) {
     this.next = next;
@@ -93,6 +104,26 @@ export class Progress {
 
   resume(): void {
     this.#flowPaused = false;
+  }
+
+  /** It answered an append, whichever way: messages get through. */
+  spoke(): void {
+    this.#silentRounds = 0;
+    this.#retries = 0;
+  }
+
+  /**
+   * It answered a tick's round and no append since the one before. True when that has gone on for long enough to take
+   * an append for lost: at once for a small one, later for many bytes, and ever later as retries go unanswered.
+   */
+  silent(): boolean {
+    this.#silentRounds++;
+    const bytes = this.state === 'replicate' ? this.inflights.bytes : this.#probeBytes;
+    const patience = (1 + Math.floor(bytes / BYTES_PER_ROUND)) * 2 ** this.#retries;
+    if (this.#silentRounds < patience) return false;
+    this.#silentRounds = 0;
+    this.#retries = Math.min(this.#retries + 1, PATIENCE_DOUBLINGS_MAX);
+    return true;
   }
 
   becomeProbe(): void {
@@ -123,8 +154,9 @@ export class Progress {
         this.inflights.add(this.next - 1, bytes);
       }
       this.#flowPaused = this.inflights.full;
-    } else if (count > 0) {
-      this.#flowPaused = true;
+    } else {
+      this.#probeBytes = bytes;
+      if (count > 0) this.#flowPaused = true;
     }
   }
 
@@ -154,7 +186,7 @@ export class Progress {
 
   /** True when a message that says `commit` would let the follower commit more than it was told. */
   wantsCommit(commit: number): boolean {
-    return commit > this.sentCommit && this.sentCommit < this.next - 1;
+    return this.state === 'replicate' && Math.min(commit, this.match) > this.sentCommit;
   }
 
   /** The member was replaced: nothing it ever answered counts. */
@@ -163,6 +195,7 @@ export class Progress {
     this.sentCommit = 0;
     this.recentActive = false;
     this.epoch = epoch;
+    this.spoke();
     this.forgetRounds(round);
     this.#become('probe', next);
   }

@@ -10,8 +10,10 @@
 // - The lease counts from the send time of the heartbeat round that a quorum answered, not from when answers came.
 // - Appends carry an epoch that answers repeat, so that a replaced member never inherits acknowledgements.
 // - A change of commit alone is not a change of HardState: it rides along with entries, term or vote.
+// - A commit index without entries is sent at match, so that it may overtake entries; lost appends are found by silence.
 // - Round and read numbers take the place of etcd's opaque contexts.
 import { assert } from '../base/assert.ts';
+import { ENTRY_HEADER_BYTES } from '../base/entry.ts';
 import { RaftCore } from './core.ts';
 import { campaign, handleVoteRequest, handleVoteResponse, tickElection } from './election.ts';
 import { acceptLeader, handleAppend, handleHeartbeat, handleTimeoutNow } from './follower.ts';
@@ -19,7 +21,7 @@ import type { Leadership } from './leadership.ts';
 import { messageFault } from './message.ts';
 import { quorumHas } from './quorum.ts';
 import { committedInTerm, followerRead, handleReadIndexResponse, leaderRead, leaseUntilMs, startRound } from './reads.ts';
-import { appendEntry, broadcastAppend, handleAppendResponse, handleHeartbeatResponse, maybeCommit } from './replication.ts';
+import { appendEntry, broadcastAppend, handleAppendResponse, handleHeartbeatResponse, hurry, maybeCommit } from './replication.ts';
 import { abortTransfer, beginTransfer, tickTransfer } from './transfer.ts';
 import type { Entry, HardState, Message, NodeId, ProposeResult, RaftConfig, RaftStatus, Ready, Role } from './types.ts';
 import { MessageType } from './types.ts';
@@ -123,6 +125,7 @@ export class RaftNode {
   /** Appends an unsealed entry, which is the core's from here on. The entry is sealed exactly once. */
   propose(entry: Uint8Array, nowMs: number): ProposeResult {
     const core = this.#core;
+    assert(entry.length >= ENTRY_HEADER_BYTES, 'an entry begins with its header');
     this.#observe(nowMs);
     const { leadership } = core;
     if (leadership === undefined) return { ok: false, reason: 'not-leader' };
@@ -151,8 +154,11 @@ export class RaftNode {
 
   /** Hands leadership to `to` once it has the whole log; given up after an election timeout. False when it can't begin. */
   transferLeadership(to: NodeId): boolean {
-    const { leadership } = this.#core;
-    return leadership !== undefined && beginTransfer(this.#core, leadership, to);
+    const core = this.#core;
+    const { leadership } = core;
+    if (leadership === undefined || !beginTransfer(core, leadership, to)) return false;
+    hurry(core, leadership, to);
+    return true;
   }
 
   /** A voter that is being replaced: it counts in the size of quorums, but what it acknowledges and votes does not. Replication to it goes on. */
@@ -181,6 +187,12 @@ export class RaftNode {
     if (leadership.transferee === id) abortTransfer(leadership);
   }
 
+  /** The connection to this member broke: what was on its way may be lost, so it is probed. Optional; without it a heartbeat's answer finds out later. */
+  unreachable(id: NodeId): void {
+    const progress = this.#core.leadership?.progress.get(id);
+    if (progress?.state === 'replicate') progress.becomeProbe();
+  }
+
   /** With false: the group has taken this node in again. It may have voted in this term before it lost its log, so it does not vote in it. */
   setRejoining(rejoining: boolean): void {
     const core = this.#core;
@@ -189,6 +201,7 @@ export class RaftNode {
       if (core.vote === 0) core.vote = core.leader === 0 ? core.id : core.leader;
     }
     core.rejoining = rejoining;
+    if (rejoining && core.role !== 'follower') core.becomeFollower(core.term, 0);
   }
 
   /**

@@ -19,7 +19,6 @@ export function startRound(core: RaftCore, leadership: Leadership): void {
   leadership.reads.roundStarts(leadership.round);
   for (const [id, progress] of leadership.progress) {
     const commit = Math.min(progress.match, core.log.commit);
-    progress.sentCommit = Math.max(progress.sentCommit, commit);
     core.send(MessageType.heartbeat, id, { commit, context: leadership.round });
   }
   confirmReads(core, leadership);

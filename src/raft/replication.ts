@@ -30,38 +30,57 @@ export function appendEntry(core: RaftCore, leadership: Leadership, bytes: Uint8
   return index;
 }
 
+/** New entries, or a new commit index, to everyone who can take it. */
 export function broadcastAppend(core: RaftCore, leadership: Leadership): void {
-  for (const [id, progress] of leadership.progress) sendAppend(core, id, progress, true);
+  for (const [id, progress] of leadership.progress) {
+    if (!sendAppend(core, id, progress)) tellCommit(core, id, progress);
+  }
 }
 
-/** True when an append left. `evenEmpty`: also without entries, to tell the commit index or to probe. */
-export function sendAppend(core: RaftCore, to: NodeId, progress: Progress, evenEmpty: boolean): boolean {
-  if (progress.paused) return false;
+/** Sends the next entries, as many as one message holds. False when there are none or they may not be sent now. */
+function sendAppend(core: RaftCore, to: NodeId, progress: Progress): boolean {
   const { log } = core;
-  const previous = progress.next - 1;
-  const previousTerm = log.term(previous);
-  if (previousTerm === undefined || progress.next < log.firstIndex) {
+  if (progress.paused || progress.next > log.lastIndex) return false;
+  if (progress.state === 'replicate' && progress.inflights.full) return false;
+  const previousTerm = termBefore(core, progress.next);
+  if (previousTerm === undefined) {
     progress.becomeSnapshot();
     return false;
   }
-  const mayCarry = progress.state !== 'replicate' || !progress.inflights.full;
-  const entries: readonly Entry[] =
-    mayCarry && progress.next <= log.lastIndex
-      ? log.entries(progress.next, log.lastIndex, core.config.appendBytesMax)
-      : [];
-  if (entries.length === 0 && !evenEmpty) return false;
-  core.send(MessageType.append, to, {
-    index: previous,
-    logTerm: previousTerm,
-    entries,
-    commit: log.commit,
-    context: progress.epoch,
-  });
+  post(core, to, progress, progress.next - 1, previousTerm, log.entries(progress.next, log.lastIndex, core.config.appendBytesMax));
+  return true;
+}
+
+/** Asks the follower whether its log agrees up to next − 1, with entries where there are any. */
+function probe(core: RaftCore, to: NodeId, progress: Progress): void {
+  if (sendAppend(core, to, progress) || progress.paused) return;
+  const previousTerm = termBefore(core, progress.next);
+  if (previousTerm === undefined) progress.becomeSnapshot();
+  else post(core, to, progress, progress.next - 1, previousTerm, []);
+}
+
+/**
+ * Commit without entries goes out at match and not at next − 1 (as in etcd): the transport lets small messages overtake
+ * big ones, and one that came before the entries it builds on would be refused and have them all sent again.
+ */
+function tellCommit(core: RaftCore, to: NodeId, progress: Progress): void {
+  if (!progress.wantsCommit(core.log.commit)) return;
+  const matchTerm = core.log.term(progress.match);
+  if (matchTerm !== undefined) post(core, to, progress, progress.match, matchTerm, []);
+}
+
+/** Term of the entry before `next`, if `next` can still be sent: both are in the log. */
+function termBefore(core: RaftCore, next: number): number | undefined {
+  return next < core.log.firstIndex ? undefined : core.log.term(next - 1);
+}
+
+function post(core: RaftCore, to: NodeId, progress: Progress, index: number, logTerm: number, entries: readonly Entry[]): void {
+  const { commit } = core.log;
+  core.send(MessageType.append, to, { index, logTerm, entries, commit, context: progress.epoch });
   let bytes = 0;
   for (const entry of entries) bytes += entry.bytes.length;
   progress.sent(entries.length, bytes);
-  progress.sentCommit = log.commit;
-  return true;
+  progress.sentCommit = Math.max(progress.sentCommit, Math.min(commit, index + entries.length));
 }
 
 export function handleAppendResponse(core: RaftCore, leadership: Leadership, m: Message): void {
@@ -72,6 +91,7 @@ export function handleAppendResponse(core: RaftCore, leadership: Leadership, m: 
   }
   if (m.context !== progress.epoch) return; // an answer from before the member was replaced
   progress.recentActive = true;
+  progress.spoke();
   if (m.reject) handleRefusal(core, progress, m);
   else handleAcknowledgement(core, leadership, progress, m);
 }
@@ -81,7 +101,7 @@ function handleRefusal(core: RaftCore, progress: Progress, m: Message): void {
   const agreed = m.logTerm > 0 ? core.log.findConflictByTerm(hint, m.logTerm).index : hint;
   if (!progress.refused(m.index, agreed)) return;
   if (progress.state === 'replicate') progress.becomeProbe();
-  sendAppend(core, m.from, progress, true);
+  probe(core, m.from, progress);
 }
 
 function handleAcknowledgement(core: RaftCore, leadership: Leadership, progress: Progress, m: Message): void {
@@ -90,12 +110,9 @@ function handleAcknowledgement(core: RaftCore, leadership: Leadership, progress:
   if (progress.state === 'probe') progress.becomeReplicate();
   else if (progress.state === 'replicate') progress.inflights.freeTo(m.index);
   else if (progress.match + 1 >= core.log.firstIndex) progress.becomeReplicate();
-  if (maybeCommit(core, leadership)) {
-    broadcastAppend(core, leadership);
-  } else if (progress.wantsCommit(core.log.commit)) {
-    sendAppend(core, m.from, progress, true);
-  }
-  while (sendAppend(core, m.from, progress, false));
+  if (maybeCommit(core, leadership)) broadcastAppend(core, leadership);
+  while (sendAppend(core, m.from, progress));
+  tellCommit(core, m.from, progress);
   handOverWhenReady(core, leadership);
 }
 
@@ -111,14 +128,22 @@ export function handleHeartbeatResponse(core: RaftCore, leadership: Leadership, 
 }
 
 /**
- * An answer to a heartbeat says that messages get through: a probe may go on, and a follower that lacks entries gets
- * an append even if all were sent, for one may have been lost. Once a tick's round, not once a read's.
+ * An answer to a tick's round (not to one for reads) says that messages get through. If the follower lacks entries and
+ * has answered no append for too long, one was lost, or its answer was: it is asked.
  */
 function nudge(core: RaftCore, leadership: Leadership, progress: Progress, m: Message): void {
-  if (m.context < leadership.tickRound || progress.nudgedRound >= leadership.tickRound) return;
-  progress.nudgedRound = leadership.tickRound;
+  if (m.context < leadership.tickRound || progress.silenceRound >= leadership.tickRound) return;
+  progress.silenceRound = leadership.tickRound;
+  const lacks = progress.match < core.log.lastIndex || progress.state === 'probe';
+  if (!lacks || !progress.silent()) return;
   progress.resume();
-  if (progress.match < core.log.lastIndex || progress.state === 'probe') sendAppend(core, m.from, progress, true);
+  probe(core, m.from, progress);
+}
+
+/** A transfer is about to wait for this follower: an append that was lost is found out at once. */
+export function hurry(core: RaftCore, leadership: Leadership, to: NodeId): void {
+  const progress = leadership.progress.get(to);
+  if (progress !== undefined && progress.match < core.log.lastIndex) probe(core, to, progress);
 }
 
 /** How far a member's log is known to be on its disk; 0 for a muted one. */

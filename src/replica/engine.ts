@@ -157,6 +157,12 @@ export class Engine implements ApplySink {
     this.#stopped = true;
   }
 
+  /** The newest commit index that consensus has published. */
+  get commitIndex(): number {
+    this.#options.cell.load();
+    return this.#options.cell.commit;
+  }
+
   get isLeader(): boolean {
     return this.role === 'leader';
   }

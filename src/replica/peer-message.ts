@@ -82,7 +82,9 @@ function decodeRaft(from: NodeId, to: NodeId, list: unknown[], body: readonly Ui
     return 'Raft message is malformed';
   }
   const entries: Entry[] = [];
-  for (const bytes of body) {
+  for (const part of body) {
+    // A part may be a view of a larger receive buffer, which a cached entry must not keep alive.
+    const bytes = part.buffer.byteLength > part.length + 1024 ? part.slice() : part;
     const fault = entryFault(bytes);
     if (fault !== undefined) return `entry ${index + entries.length + 1} from the peer: ${fault}`;
     entries.push({ term: entryTerm(bytes), index: entryIndex(bytes), kind: entryKind(bytes), bytes });

@@ -44,7 +44,7 @@ export class Args {
 
   /** A view, not a copy. */
   view(i: number): Uint8Array {
-    return this.bytes.subarray(this.starts[i]!, this.ends[i]!);
+    return this.bytes.subarray(this.starts[i], this.ends[i]);
   }
 
   /** A copy, also where `bytes` is a Buffer (whose own `slice` is a view). */

@@ -52,7 +52,7 @@ function randomBytes(prng: Prng, length: number): Uint8Array {
 }
 
 /** A frame made by hand; its CRC is right whatever the rest is. */
-function forge(kind: number, meta: Uint8Array, dataBytes: number, data = new Uint8Array(0)): Buffer {
+function forge(kind: number, meta: Uint8Array, dataBytes: number, data: Uint8Array = new Uint8Array(0)): Buffer {
   const frame = Buffer.alloc(FRAME_HEADER_BYTES + meta.length);
   frame.writeUInt32LE(kind, 4);
   frame.writeUInt32LE(meta.length, 8);

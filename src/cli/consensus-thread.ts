@@ -1,0 +1,150 @@
+// Entry point of the consensus thread: opens the data directory and the log, connects to the peers, and runs Consensus.
+// What must hold: `dataDir` stays referenced as long as the thread lives, for it holds the directory's lock.
+// A damaged log is set aside here, and the node asks to be taken in again; a log that cannot be opened ends the process.
+import { parentPort, workerData } from 'node:worker_threads';
+import type { MessagePort } from 'node:worker_threads';
+import { must } from '../base/assert.ts';
+import { errorText, OperationalError } from '../base/errors.ts';
+import { openDataDir, setDamagedLogAside, type DataDir } from '../adapters/data-dir.ts';
+import { PinoLogger, type LoggerOptions } from '../adapters/logger.ts';
+import { noPeers } from '../adapters/no-peers.ts';
+import { NodeClock } from '../adapters/node-clock.ts';
+import { NodeEntropy } from '../adapters/node-entropy.ts';
+import { SharedCellWriter } from '../adapters/shared-cell.ts';
+import { failAfterCommits, openSqliteLog, type SqliteLog } from '../adapters/sqlite-log.ts';
+import { TcpPeers } from '../adapters/tcp-peers.ts';
+import { PortConsensusLink } from '../adapters/thread-link.ts';
+import type { Logger } from '../ports/logger.ts';
+import { Consensus } from '../replica/consensus.ts';
+
+export interface ConsensusThreadData {
+  readonly dir: string;
+  readonly nodeName: string;
+  /** '' when the configuration does not name one. */
+  readonly clusterId: string;
+  readonly clusterSecret: string;
+  readonly peers: ReadonlyArray<{ readonly id: number; readonly name: string; readonly host: string; readonly port: number }>;
+  readonly peerBind: string;
+  readonly peerPort: number;
+  readonly heartbeatMs: number;
+  readonly electionMs: number;
+  readonly leaseDriftMs: number;
+  readonly readConsistency: 'lease' | 'quorum';
+  readonly failpoints: readonly string[];
+  readonly cell: SharedArrayBuffer;
+  readonly link: MessagePort;
+  readonly logger: Omit<LoggerOptions, 'thread'>;
+}
+
+/** Thread → main, besides the link. */
+export type ConsensusThreadMessage =
+  | { readonly type: 'ready'; readonly nodeId: number; readonly clusterId: string; readonly lastIndex: number; readonly singleVoter: boolean }
+  | { readonly type: 'failed'; readonly code: string; readonly message: string };
+
+function openLog(dataDir: DataDir, singleVoter: boolean, logger: Logger, failpoints: readonly string[]): SqliteLog {
+  const identity = (): { clusterId: string; incarnation: string } => dataDir.identity;
+  const options = {
+    path: dataDir.logPath,
+    ...(failpoints.length === 0 ? {} : { failpoints: failpointsOf(failpoints) }),
+  };
+  try {
+    const log = openSqliteLog({ ...options, identity: identity() });
+    if (log.walFound.state === 'torn-tail') {
+      logger.warn({ detail: log.walFound.detail }, 'the write-ahead log ends in a torn write, as after a crash; it was never acknowledged');
+    }
+    return log;
+  } catch (thrown) {
+    if (!(thrown instanceof OperationalError) || thrown.code !== 'LOG_DAMAGED') throw thrown;
+    if (singleVoter) {
+      throw new OperationalError(
+        'LOG_DAMAGED',
+        `${thrown.message}. This is the only node of its cluster, so there is no peer to fetch the log from: restore a backup of ${dataDir.path}`,
+        { cause: thrown },
+      );
+    }
+    logger.error(
+      { damage: thrown.message },
+      'the log on disk is damaged: it is set aside, this node does not vote from it, and fetches everything again from its peers',
+    );
+    setDamagedLogAside(dataDir, thrown.message);
+    return openSqliteLog({ ...options, identity: identity() });
+  }
+}
+
+function failpointsOf(texts: readonly string[]): ReturnType<typeof failAfterCommits> {
+  const match = /^log-fsync-error-after (\d+)$/.exec(texts.join(' '));
+  if (match === null) throw new OperationalError('CONFIG', `failpoint: '${texts.join(' ')}' is none; known: log-fsync-error-after N`);
+  return failAfterCommits(Number(match[1]));
+}
+
+async function connectPeers(data: ConsensusThreadData, dataDir: DataDir, entropy: NodeEntropy, logger: Logger): Promise<TcpPeers> {
+  const { nodeId, clusterId, incarnation, rejoining } = dataDir.identity;
+  const peers = new TcpPeers({
+    nodeId,
+    name: data.nodeName,
+    clusterId,
+    incarnation,
+    rejoining: rejoining !== null,
+    clusterSecret: data.clusterSecret,
+    peers: new Map(data.peers.map((peer) => [peer.id, { name: peer.name, host: peer.host, port: peer.port }])),
+    listenHost: data.peerBind,
+    listenPort: data.peerPort,
+    entropy,
+    logger,
+  });
+  if (peers.warning !== undefined) logger.warn({}, peers.warning);
+  await peers.listen();
+  return peers;
+}
+
+async function main(): Promise<void> {
+  const data = workerData as ConsensusThreadData;
+  const parent = must(parentPort, 'the consensus thread has a parent');
+  const logger = new PinoLogger({ ...data.logger, thread: 'consensus' });
+  const dataDir = openDataDir(data.dir, {
+    nodeName: data.nodeName,
+    ...(data.clusterId === '' ? {} : { clusterId: data.clusterId }),
+  });
+  const members = new Map(dataDir.identity.members.map((member) => [member.id, member.name]));
+  const singleVoter = members.size === 1;
+  const store = openLog(dataDir, singleVoter, logger, data.failpoints);
+  const { nodeId, clusterId, incarnation, rejoining } = dataDir.identity;
+  if (rejoining !== null) {
+    logger.warn({ since: rejoining.since, reason: rejoining.reason }, 'this node rejoins as a replaced member: it does not vote until its peers have taken it in');
+  }
+  const entropy = new NodeEntropy();
+  const peers = singleVoter ? undefined : await connectPeers(data, dataDir, entropy, logger);
+  const electionTicks = Math.max(2, Math.round(data.electionMs / data.heartbeatMs));
+  const consensus = new Consensus({
+    id: nodeId,
+    incarnation,
+    rejoining: rejoining !== null,
+    members,
+    store,
+    transport: peers ?? noPeers,
+    link: new PortConsensusLink(data.link),
+    clock: new NodeClock(),
+    cell: new SharedCellWriter(data.cell),
+    logger,
+    random: (bound) => entropy.uint32() % bound,
+    tickMs: data.heartbeatMs,
+    electionTicks,
+    heartbeatTicks: 1,
+    leaseDriftMs: data.leaseDriftMs,
+    readConsistency: data.readConsistency,
+    onRejoined: () => {
+      dataDir.updateIdentity({ rejoining: null });
+      peers?.setRejoining(false);
+    },
+  });
+  parent.postMessage({ type: 'ready', nodeId, clusterId, lastIndex: store.lastIndex, singleVoter } satisfies ConsensusThreadMessage);
+  consensus.start();
+}
+
+main().catch((thrown: unknown) => {
+  must(parentPort).postMessage({
+    type: 'failed',
+    code: thrown instanceof OperationalError ? thrown.code : 'INTERNAL',
+    message: thrown instanceof OperationalError ? thrown.message : thrown instanceof Error ? (thrown.stack ?? thrown.message) : errorText(thrown),
+  } satisfies ConsensusThreadMessage);
+});

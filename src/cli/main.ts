@@ -1,0 +1,70 @@
+// The command line: `holdfast serve | init | local | version`. Composition only; each command is a file beside this one.
+import { errorText, OperationalError } from '../base/errors.ts';
+import { init } from './init.ts';
+import { local } from './local.ts';
+import { takeOption } from './options.ts';
+import { serve } from './serve.ts';
+import { VERSION } from './version.ts';
+
+const USAGE = `holdfast ${VERSION}: a primary database that speaks Redis
+
+  holdfast init  [FILE] [--directive value ...]   make this node's data directory, once
+                 --rejoin yes                     ... for a member whose directory is lost: its peers take it in again
+  holdfast serve [FILE] [--directive value ...]   run this node
+  holdfast local [--nodes N] [--port P] [--dir D] [--directive value ...]
+                                                  run N nodes (3) on this machine, RESP on P, P+1, ... (6379), data under D (./data)
+  holdfast version
+
+FILE has the syntax of redis.conf; every directive is in config/holdfast.conf. Command line directives win.
+`;
+
+/** FILE is the first word if it is no directive. */
+function split(args: readonly string[]): { file: string | undefined; directives: string[] } {
+  const [first, ...rest] = args;
+  if (first === undefined || first.startsWith('--')) return { file: undefined, directives: [...args] };
+  return { file: first, directives: rest };
+}
+
+async function run(argv: readonly string[]): Promise<void> {
+  const [command, ...args] = argv;
+  switch (command) {
+    case 'serve': {
+      const { file, directives } = split(args);
+      await serve(file, directives);
+      return;
+    }
+    case 'init': {
+      const { file, directives } = split(args);
+      const rejoin = takeOption(directives, 'rejoin');
+      if (rejoin !== undefined && rejoin !== 'yes' && rejoin !== 'no') {
+        throw new OperationalError('CONFIG', `command line: --rejoin is yes or no, not '${rejoin}'`);
+      }
+      const identity = init(file, directives, rejoin === 'yes');
+      process.stdout.write(
+        `made the data directory of node ${identity.nodeName} in cluster ${identity.clusterId}` +
+          `${rejoin === 'yes' ? '; it asks its peers to be taken in again when it starts' : ''}\n`,
+      );
+      return;
+    }
+    case 'local':
+      await local(args);
+      return;
+    case 'version':
+    case '--version':
+      process.stdout.write(`${VERSION}\n`);
+      return;
+    case undefined:
+    case 'help':
+    case '--help':
+      process.stdout.write(USAGE);
+      return;
+    default:
+      throw new OperationalError('CONFIG', `command line: there is no command '${command}'\n\n${USAGE}`);
+  }
+}
+
+run(process.argv.slice(2)).catch((thrown: unknown) => {
+  const text = thrown instanceof OperationalError ? thrown.message : thrown instanceof Error ? (thrown.stack ?? thrown.message) : errorText(thrown);
+  process.stderr.write(`holdfast: ${text}\n`);
+  process.exit(1);
+});

@@ -1,0 +1,203 @@
+// Runs of 4 KiB pages inside segments. Owns the page tags and the bins of free runs. Runs tile a segment; no two free
+// runs touch. A segment that becomes one free run is released, but one is kept.
+//
+// Tag of a page: bits 0–1 kind.
+//   interior (0)  inside a run, not its first page; or the last page of a used run
+//   slab (1)      every page of a slab: bits 2–8 size class, 9–14 distance to the slab's first page
+//   run (2)       first page of a used run: bits 2–16 pages
+//   free (3)      first and last page of a free run: bits 2–16 pages
+// Free runs are in doubly linked bins by length: exact below 32 pages, then four a doubling; those of a closed segment,
+// which is being evacuated, are in none.
+import { assert } from '../base/assert.ts';
+import type { PageTable, Segments } from './segments.ts';
+import {
+  NO_PAGE,
+  PAGE_BYTES,
+  PAGE_MASK,
+  PAGE_SHIFT,
+  PAGE_TABLE_BYTES,
+  SEGMENTS_MAX,
+  SEGMENT_PAGES,
+} from './segments.ts';
+
+export const PageKind = { interior: 0, slab: 1, run: 2, free: 3 } as const;
+
+const EXACT_BINS = 32;
+const BINS = EXACT_BINS + 4 * 10;
+/** Free runs looked at in a bin whose runs may be too short, before going to the next bin. */
+const BIN_TRIES_MAX = 16;
+
+function binOf(pages: number): number {
+  if (pages < EXACT_BINS) return pages;
+  const log = 31 - Math.clz32(pages);
+  return EXACT_BINS + (log - 5) * 4 + ((pages >>> (log - 2)) & 3);
+}
+
+assert(binOf(SEGMENT_PAGES) < BINS, 'a whole segment has a bin');
+
+export class PageRuns {
+  readonly segments: Segments;
+  /** Bytes of pages ever handed out in the segments that exist, and of their tables. */
+  reservedBytes = 0;
+  /** 1 for each segment that is closed: nothing is allocated from it. */
+  readonly closed = new Uint8Array(SEGMENTS_MAX);
+  readonly #bins = new Int32Array(BINS).fill(NO_PAGE);
+  #emptySegments = 0;
+
+  constructor(segments: Segments) {
+    this.segments = segments;
+  }
+
+  /** The first page of a run of `pages` pages. */
+  allocate(pages: number): number {
+    assert(pages > 0 && pages <= SEGMENT_PAGES, () => `a run of ${pages} pages fits in a segment`);
+    let page = this.#findFree(pages);
+    if (page === NO_PAGE) page = this.#addSegment();
+    const table = this.segments.pages[page >>> PAGE_SHIFT]!;
+    const at = page & PAGE_MASK;
+    const available = table.tag[at]! >>> 2;
+    if (available === SEGMENT_PAGES) this.#emptySegments--;
+    this.#unlink(page >>> PAGE_SHIFT, table, at);
+    if (available > pages) this.#putFree(page + pages, available - pages);
+    table.tag[at + pages - 1] = PageKind.interior;
+    table.tag[at] = PageKind.run | (pages << 2);
+    table.pagesUsed += pages;
+    if (at + pages > table.touched) {
+      this.reservedBytes += (at + pages - table.touched) * PAGE_BYTES;
+      table.touched = at + pages;
+    }
+    return page;
+  }
+
+  /** Gives a run back; joins it with free neighbours. */
+  free(page: number, pages: number): void {
+    const segment = page >>> PAGE_SHIFT;
+    const table = this.segments.pages[segment]!;
+    let at = page & PAGE_MASK;
+    let length = pages;
+    table.pagesUsed -= pages;
+    const after = at + pages;
+    if (after < SEGMENT_PAGES && (table.tag[after]! & 3) === PageKind.free) {
+      length += table.tag[after]! >>> 2;
+      this.#unlink(segment, table, after);
+    }
+    if (at > 0 && (table.tag[at - 1]! & 3) === PageKind.free) {
+      const before = table.tag[at - 1]! >>> 2;
+      table.tag[at - 1] = PageKind.interior;
+      table.tag[at] = PageKind.interior;
+      at -= before;
+      length += before;
+      this.#unlink(segment, table, at);
+    }
+    if (length === SEGMENT_PAGES) {
+      if (this.#emptySegments > 0 || this.closed[segment] === 1) {
+        this.#release(segment);
+        return;
+      }
+      this.#emptySegments++;
+    }
+    this.#putFree((segment << PAGE_SHIFT) | at, length);
+  }
+
+  /** Forgets everything, whatever is still in use. */
+  reset(): void {
+    for (let i = 1; i < SEGMENTS_MAX; i++) if (this.segments.exists(i)) this.segments.release(i);
+    this.#bins.fill(NO_PAGE);
+    this.closed.fill(0);
+    this.#emptySegments = 0;
+    this.reservedBytes = 0;
+  }
+
+  /** Takes the free runs of a segment out of the bins. It is released when its last run is freed. */
+  close(segment: number): void {
+    const table = this.segments.pages[segment]!;
+    for (let at = 0; at < SEGMENT_PAGES; at += runLength(table, at)) {
+      if ((table.tag[at]! & 3) === PageKind.free) this.#unbin(table, at);
+    }
+    this.closed[segment] = 1;
+  }
+
+  /** Puts them back. */
+  open(segment: number): void {
+    const table = this.segments.pages[segment]!;
+    this.closed[segment] = 0;
+    for (let at = 0; at < SEGMENT_PAGES; at += runLength(table, at)) {
+      if ((table.tag[at]! & 3) === PageKind.free) this.#bin((segment << PAGE_SHIFT) | at, table.tag[at]! >>> 2);
+    }
+  }
+
+  #addSegment(): number {
+    const segment = this.segments.add();
+    this.reservedBytes += PAGE_TABLE_BYTES;
+    this.#emptySegments++;
+    const page = segment << PAGE_SHIFT;
+    this.#putFree(page, SEGMENT_PAGES);
+    return page;
+  }
+
+  #release(segment: number): void {
+    this.reservedBytes -= PAGE_TABLE_BYTES + this.segments.pages[segment]!.touched * PAGE_BYTES;
+    this.closed[segment] = 0;
+    this.segments.release(segment);
+  }
+
+  #findFree(pages: number): number {
+    let bin = binOf(pages);
+    if (bin >= EXACT_BINS) {
+      let page = this.#bins[bin]!;
+      for (let tries = 0; page !== NO_PAGE && tries < BIN_TRIES_MAX; tries++) {
+        const table = this.segments.pages[page >>> PAGE_SHIFT]!;
+        if (table.tag[page & PAGE_MASK]! >>> 2 >= pages) return page;
+        page = table.next[page & PAGE_MASK]!;
+      }
+      bin++;
+    }
+    for (; bin < BINS; bin++) {
+      const page = this.#bins[bin]!;
+      if (page !== NO_PAGE) return page;
+    }
+    return NO_PAGE;
+  }
+
+  #putFree(page: number, pages: number): void {
+    const table = this.segments.pages[page >>> PAGE_SHIFT]!;
+    const at = page & PAGE_MASK;
+    const tag = PageKind.free | (pages << 2);
+    table.tag[at] = tag;
+    table.tag[at + pages - 1] = tag;
+    if (this.closed[page >>> PAGE_SHIFT] === 0) this.#bin(page, pages);
+  }
+
+  #bin(page: number, pages: number): void {
+    const table = this.segments.pages[page >>> PAGE_SHIFT]!;
+    const at = page & PAGE_MASK;
+    const bin = binOf(pages);
+    const next = this.#bins[bin]!;
+    table.next[at] = next;
+    table.previous[at] = NO_PAGE;
+    if (next !== NO_PAGE) this.segments.pages[next >>> PAGE_SHIFT]!.previous[next & PAGE_MASK] = page;
+    this.#bins[bin] = page;
+  }
+
+  #unbin(table: PageTable, at: number): void {
+    const next = table.next[at]!;
+    const previous = table.previous[at]!;
+    if (next !== NO_PAGE) this.segments.pages[next >>> PAGE_SHIFT]!.previous[next & PAGE_MASK] = previous;
+    if (previous !== NO_PAGE) this.segments.pages[previous >>> PAGE_SHIFT]!.next[previous & PAGE_MASK] = next;
+    else this.#bins[binOf(table.tag[at]! >>> 2)] = next;
+  }
+
+  /** Takes the free run whose first page is `at` out of its bin and clears its tags. */
+  #unlink(segment: number, table: PageTable, at: number): void {
+    if (this.closed[segment] === 0) this.#unbin(table, at);
+    const pages = table.tag[at]! >>> 2;
+    table.tag[at] = PageKind.interior;
+    table.tag[at + pages - 1] = PageKind.interior;
+  }
+}
+
+/** Pages from one tag to the next: a run's or free run's length, or one page of a slab. */
+export function runLength(table: PageTable, at: number): number {
+  const tag = table.tag[at]!;
+  return (tag & 3) === PageKind.slab ? 1 : tag >>> 2;
+}

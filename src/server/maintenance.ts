@@ -1,0 +1,228 @@
+// What the node does about its data without being asked: expires, evicts, checkpoints, grows tables. The leader decides,
+// and everything it decides goes through the log as a record; the keyspace is only looked at here.
+import type { Entropy } from '../ports/entropy.ts';
+import type { Engine } from '../replica/engine.ts';
+import { RecordKind, type RecordBuilder } from '../machine/record-codec.ts';
+import type { Keyspace } from '../keyspace/keyspace.ts';
+import type { Database, Handle } from '../keyspace/database.ts';
+
+/** One key that was seen past its deadline. */
+export interface ExpiredKey {
+  readonly db: number;
+  readonly key: Uint8Array;
+  readonly deadlineMs: number;
+}
+
+export interface MaintenanceSettings {
+  readonly maxmemory: number;
+  readonly policy: string;
+  readonly samples: number;
+}
+
+/** Keys looked at in each database by one turn of the active cycle, as Redis's ACTIVE_EXPIRE_CYCLE_KEYS_PER_LOOP. */
+const EXPIRE_SAMPLE_KEYS = 20;
+const EXPIRE_ROUNDS_MAX = 16;
+/** Keys that one record expires or evicts. */
+const KEYS_PER_RECORD_MAX = 512;
+const CHECKPOINT_ENTRIES = 10_000;
+const CHECKPOINT_MS = 60_000;
+const REHASH_STEP_ENTRIES = 4096;
+
+export class Maintenance {
+  readonly #engine: Engine;
+  readonly #entropy: Entropy;
+  /** Expired keys whose deletion is on its way, so that they are not proposed over and over. */
+  #expiring = false;
+  #evicting = false;
+  #lastCheckpointMs = 0;
+  #checkpointing = false;
+  activeExpire = true;
+
+  constructor(engine: Engine, entropy: Entropy) {
+    this.#engine = engine;
+    this.#entropy = entropy;
+  }
+
+  /** Called `hz` times a second. */
+  cron(nowMs: number): void {
+    const { machine } = this.#engine;
+    if (!machine.bootstrapped) return;
+    machine.keyspace.rehashStep(REHASH_STEP_ENTRIES);
+    if (!this.#engine.isLeader || this.#engine.congested) return;
+    if (this.activeExpire && !this.#expiring) this.#expireCycle(machine.keyspace);
+    this.#maybeCheckpoint(nowMs);
+  }
+
+  /** Has the deletion of these keys logged; `done` hears when it is applied. */
+  expire(keys: readonly ExpiredKey[], seenAtMs: number, done: (error: string | undefined) => void): void {
+    const byDb = new Map<number, ExpiredKey[]>();
+    for (const key of keys) {
+      const list = byDb.get(key.db);
+      if (list === undefined) byDb.set(key.db, [key]);
+      else list.push(key);
+    }
+    let left = byDb.size;
+    let failure: string | undefined;
+    if (left === 0) {
+      done(undefined);
+      return;
+    }
+    for (const [db, list] of byDb) {
+      this.#engine.submitInternal(RecordKind.expire, db, (builder) => fillExpire(builder, list, seenAtMs), (error) => {
+        failure ??= error;
+        if (--left === 0) done(failure);
+      });
+    }
+  }
+
+  #expireCycle(keyspace: Keyspace): void {
+    const nowMs = this.#engine.logClock.nowMs();
+    const found: ExpiredKey[] = [];
+    for (let number = 0; number < keyspace.databases; number++) {
+      const db = keyspace.database(number);
+      // As in Redis: go on while more than a quarter of the sample has expired.
+      for (let round = 0; round < EXPIRE_ROUNDS_MAX && found.length < KEYS_PER_RECORD_MAX; round++) {
+        const size = db.volatileSize;
+        if (size === 0) break;
+        const sample = Math.min(EXPIRE_SAMPLE_KEYS, size);
+        const before = found.length;
+        const start = this.#entropy.uint32() % size;
+        for (let i = 0; i < sample; i++) {
+          const key = db.volatileAt((start + i) % size);
+          if (db.isExpired(key, nowMs)) found.push(expiredKey(keyspace, number, key));
+        }
+        if ((found.length - before) * 4 <= sample || sample === size) break;
+      }
+    }
+    if (found.length === 0) return;
+    this.#expiring = true;
+    this.expire(found, nowMs, () => {
+      this.#expiring = false;
+    });
+  }
+
+  /**
+   * Makes room before a command that may need it: has enough keys deleted to come below `maxmemory` again. False if the
+   * policy or the data do not allow it. The deletions stand in the log before the command.
+   */
+  evict(settings: MaintenanceSettings): boolean {
+    const { keyspace } = this.#engine.machine;
+    const excess = keyspace.usedBytes - settings.maxmemory;
+    if (excess <= 0 || this.#evicting) return true;
+    if (settings.policy === 'noeviction' || !this.#engine.isLeader) return settings.policy !== 'noeviction';
+    const chosen = new Map<number, Uint8Array[]>();
+    const seen = new Set<Handle>();
+    let freed = 0;
+    let count = 0;
+    for (let misses = 0; freed < excess && count < KEYS_PER_RECORD_MAX && misses < 64; ) {
+      const victim = this.#victim(keyspace, settings, seen);
+      if (victim === undefined) {
+        misses++;
+        continue;
+      }
+      seen.add(victim.key);
+      freed += keyspace.memoryUsage(victim.key);
+      count++;
+      const span = keyspace.keySpan(victim.key);
+      const list = chosen.get(victim.db);
+      const key = span.bytes.slice(span.start, span.end);
+      if (list === undefined) chosen.set(victim.db, [key]);
+      else list.push(key);
+    }
+    if (count === 0) return false;
+    let left = chosen.size;
+    this.#evicting = true;
+    for (const [db, keys] of chosen) {
+      this.#engine.submitInternal(RecordKind.evict, db, (builder) => fillEvict(builder, keys), () => {
+        if (--left === 0) this.#evicting = false;
+      });
+    }
+    return true;
+  }
+
+  /** The best of `samples` random keys by the policy. */
+  #victim(keyspace: Keyspace, settings: MaintenanceSettings, seen: Set<Handle>): { db: number; key: Handle } | undefined {
+    const onlyVolatile = settings.policy.startsWith('volatile');
+    let total = 0;
+    for (let i = 0; i < keyspace.databases; i++) total += sizeOf(keyspace.database(i), onlyVolatile);
+    if (total === 0) return undefined;
+    let best: { db: number; key: Handle } | undefined;
+    let bestScore = -Infinity;
+    const samples = settings.policy.endsWith('random') ? 1 : settings.samples;
+    for (let s = 0; s < samples; s++) {
+      let position = this.#entropy.uint32() % total;
+      let number = 0;
+      while (position >= sizeOf(keyspace.database(number), onlyVolatile)) {
+        position -= sizeOf(keyspace.database(number), onlyVolatile);
+        number++;
+      }
+      const db = keyspace.database(number);
+      const key = onlyVolatile ? db.volatileAt(position) : db.at(position);
+      if (seen.has(key)) continue;
+      const score = evictionScore(keyspace, key, settings.policy);
+      if (score <= bestScore) continue;
+      bestScore = score;
+      best = { db: number, key };
+    }
+    return best;
+  }
+
+  /** A record that makes every node compare digests; see Machine. */
+  #maybeCheckpoint(nowMs: number): void {
+    const { machine } = this.#engine;
+    const since = machine.appliedIndex - machine.lastCheckpointIndex;
+    const due = since >= CHECKPOINT_ENTRIES || (since > 1 && nowMs - this.#lastCheckpointMs >= CHECKPOINT_MS);
+    if (!due || this.#checkpointing) return;
+    this.#checkpointing = true;
+    this.#lastCheckpointMs = nowMs;
+    const { index, digest } = machine.checkpoint;
+    this.#engine.submitInternal(
+      RecordKind.checkpoint,
+      0,
+      (builder) => {
+        builder.uint53(index);
+        builder.uint32(digest.low);
+        builder.uint32(digest.high);
+      },
+      () => {
+        this.#checkpointing = false;
+      },
+    );
+  }
+}
+
+export function expiredKey(keyspace: Keyspace, number: number, key: Handle): ExpiredKey {
+  const deadlineMs = keyspace.expiryMs(key);
+  const span = keyspace.keySpan(key);
+  return { db: number, key: span.bytes.slice(span.start, span.end), deadlineMs };
+}
+
+function sizeOf(db: Database, onlyVolatile: boolean): number {
+  return onlyVolatile ? db.volatileSize : db.size;
+}
+
+/** Higher is evicted sooner. */
+function evictionScore(keyspace: Keyspace, key: Handle, policy: string): number {
+  if (policy.endsWith('lru')) return keyspace.idleMs(key);
+  if (policy.endsWith('lfu')) return 255 - keyspace.lfuFrequency(key);
+  if (policy.endsWith('ttl')) return -keyspace.expiryMs(key);
+  return 0;
+}
+
+function fillExpire(builder: RecordBuilder, keys: readonly ExpiredKey[], seenAtMs: number): void {
+  builder.uint53(seenAtMs);
+  builder.uint32(keys.length);
+  for (const { key, deadlineMs } of keys) {
+    builder.uint53(deadlineMs);
+    builder.uint32(key.length);
+    builder.put(key, 0, key.length);
+  }
+}
+
+function fillEvict(builder: RecordBuilder, keys: readonly Uint8Array[]): void {
+  builder.uint32(keys.length);
+  for (const key of keys) {
+    builder.uint32(key.length);
+    builder.put(key, 0, key.length);
+  }
+}

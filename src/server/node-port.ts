@@ -1,0 +1,433 @@
+// What session and read commands may ask of the node as a whole (ServerPort): clients, CONFIG, INFO, WAIT, CLIENT PAUSE,
+// leadership. Owns the pause and the last status that consensus reported; everything else belongs to the server.
+import type {
+  ClientFilter,
+  ClientInfo,
+  RaftStatus,
+  ServerPort,
+  SessionPort,
+} from '../commands/ports.ts';
+import type { CommandSpec } from '../commands/spec.ts';
+import { RecordKind } from '../machine/record-codec.ts';
+import type { MemberState } from '../ports/link.ts';
+import { NullReply } from '../resp/null-reply.ts';
+import type { Reply } from '../resp/reply.ts';
+import { buildInfo, type InfoDatabase, type InfoSource } from './info.ts';
+import type { Server } from './server.ts';
+import type { Session } from './session.ts';
+
+interface Waiter {
+  readonly index: number;
+  readonly replicas: number;
+  readonly deadlineMs: number;
+  readonly done: (count: number) => void;
+}
+
+/** How often consensus is asked for what only it knows, ms: for INFO, and while somebody WAITs. */
+const STATUS_IDLE_MS = 1000;
+const STATUS_WAITING_MS = 10;
+const nullReply = new NullReply();
+
+export class NodePort implements ServerPort {
+  readonly #server: Server;
+  #pausedUntilMs = 0;
+  #pausedWritesOnly = false;
+  #members: readonly MemberState[] = [];
+  #lastIndex = 0;
+  #statusAskedMs = -Infinity;
+  #statusPending = false;
+  #waiters: Waiter[] = [];
+  #shutdownAborts: (() => void)[] | undefined;
+  #memoryPeak = 0;
+  readonly startedAtMs: number;
+
+  constructor(server: Server) {
+    this.#server = server;
+    this.startedAtMs = server.options.clock.wallMs();
+  }
+
+  get version(): string {
+    return this.#server.options.version;
+  }
+
+  get runId(): string {
+    return this.#server.options.runId;
+  }
+
+  readonly wallMs = (): number => this.#server.options.clock.wallMs();
+  readonly monotonicMs = (): number => this.#server.options.clock.monotonicMs();
+
+  get requirePass(): string {
+    return this.#server.requirePass;
+  }
+
+  checkPassword(user: string, password: string): boolean {
+    return user === 'default' && (this.requirePass === '' || sameText(password, this.requirePass));
+  }
+
+  *clients(): Iterable<ClientInfo> {
+    for (const session of this.#server.sessions.values()) yield session.info;
+  }
+
+  clientById(id: number): SessionPort | undefined {
+    return this.#server.sessions.get(id);
+  }
+
+  killClients(filter: ClientFilter): number {
+    let killed = 0;
+    for (const session of [...this.#server.sessions.values()]) {
+      const { info } = session;
+      const matches =
+        (filter.id === undefined || filter.id === info.id) &&
+        (filter.addr === undefined || filter.addr === info.addr) &&
+        (filter.laddr === undefined || filter.laddr === info.laddr) &&
+        (filter.type === undefined || filter.type === info.type) &&
+        (filter.user === undefined || filter.user === info.user) &&
+        (filter.maxAgeSeconds === undefined || info.ageSeconds >= filter.maxAgeSeconds);
+      if (!matches) continue;
+      if (filter.skipId === info.id) continue;
+      killed++;
+      // The caller must still hear its reply.
+      if (session === this.#running) session.closeAfterReply();
+      else session.close();
+    }
+    return killed;
+  }
+
+  get #running(): Session | undefined {
+    return this.#server.runningSession;
+  }
+
+  pauseClients(untilMonotonicMs: number, writesOnly: boolean): void {
+    // As in Redis: a pause under way is only ever made longer or stricter.
+    if (this.#pausedUntilMs > this.monotonicMs()) {
+      this.#pausedWritesOnly &&= writesOnly;
+      this.#pausedUntilMs = Math.max(this.#pausedUntilMs, untilMonotonicMs);
+      return;
+    }
+    this.#pausedUntilMs = untilMonotonicMs;
+    this.#pausedWritesOnly = writesOnly;
+  }
+
+  unpauseClients(): void {
+    this.#pausedUntilMs = 0;
+    for (const session of this.#server.sessions.values()) this.#server.resumeSoon(session);
+  }
+
+  /** True while this command of this session has to wait for the pause to end. */
+  paused(spec: CommandSpec, session: Session): boolean {
+    if (this.#pausedUntilMs === 0) return false;
+    if (this.monotonicMs() >= this.#pausedUntilMs) return false;
+    if (!this.#pausedWritesOnly) return spec.name !== 'unpause' && spec.name !== 'pause';
+    if (spec.name === 'exec') return session.transaction.hasWrite;
+    return spec.class === 'write' && !session.transaction.active;
+  }
+
+  raft(): RaftStatus {
+    const { engine, options } = this.#server;
+    const { machine } = engine;
+    const leader = options.members.find((member) => member.id === engine.leader);
+    const self = options.members.find((member) => member.id === options.nodeId);
+    return {
+      nodeName: self?.name ?? String(options.nodeId),
+      role: engine.role,
+      leaderName: leader?.name ?? '',
+      leaderAddr: leader === undefined ? '' : `${leader.host}:${leader.clientPort}`,
+      term: engine.term,
+      commitIndex: engine.commitIndex,
+      appliedIndex: machine.appliedIndex,
+      lastIndex: Math.max(this.#lastIndex, engine.commitIndex),
+      members: options.members.map((member) => {
+        const state = this.#members.find((m) => m.id === member.id);
+        return {
+          name: member.name,
+          host: member.host,
+          clientPort: member.clientPort,
+          matchIndex: state?.match ?? -1,
+          connected: state?.connected ?? false,
+          lagMs: state?.silentMs ?? -1,
+        };
+      }),
+    };
+  }
+
+  // --- CONFIG
+
+  configGet(patterns: readonly string[]): ReadonlyArray<readonly [string, string]> {
+    return this.#server.options.config.get(patterns);
+  }
+
+  configSet(pairs: ReadonlyArray<readonly [string, string]>, done: (error: string | undefined) => void): void {
+    const { config } = this.#server.options;
+    const change = config.check(pairs);
+    if (typeof change === 'string') {
+      done(change);
+      return;
+    }
+    if (change.replicated.length === 0) {
+      config.apply(change);
+      done(undefined);
+      return;
+    }
+    const encoder = new TextEncoder();
+    this.#server.engine.submitInternal(
+      RecordKind.setting,
+      0,
+      (builder) => {
+        builder.uint32(change.replicated.length);
+        for (const [name, value] of change.replicated) {
+          const bytes = encoder.encode(name);
+          builder.uint32(bytes.length);
+          builder.put(bytes, 0, bytes.length);
+          builder.uint32(value < 0 ? 1 : 0);
+          builder.uint53(Math.abs(value));
+        }
+      },
+      (error) => {
+        if (error === undefined) config.apply(change);
+        done(error);
+      },
+    );
+  }
+
+  configRewrite(): string | undefined {
+    return this.#server.options.config.rewrite();
+  }
+
+  resetStats(): void {
+    const { stats, engine } = this.#server;
+    stats.reset();
+    if (!engine.machine.bootstrapped) return;
+    engine.machine.keyspace.expiredKeys = 0;
+    engine.machine.keyspace.evictedKeys = 0;
+    this.#server.resetHits();
+  }
+
+  // --- SHUTDOWN, WAIT, replies that come later
+
+  shutdown(aborted: () => void): void {
+    if (this.#shutdownAborts !== undefined) {
+      this.#shutdownAborts.push(aborted);
+      return;
+    }
+    this.#shutdownAborts = [aborted];
+    // At the end of the turn, so that an ABORT that was sent along still finds it.
+    this.#server.options.clock.after(0, () => {
+      if (this.#shutdownAborts !== undefined) this.#server.options.onShutdown();
+    });
+  }
+
+  abortShutdown(): boolean {
+    const aborts = this.#shutdownAborts;
+    if (aborts === undefined) return false;
+    this.#shutdownAborts = undefined;
+    for (const abort of aborts) abort();
+    return true;
+  }
+
+  waitReplicas(session: SessionPort, replicas: number, timeoutMs: number, done: (count: number) => void): void {
+    this.#waiters.push({
+      index: session.lastIndex,
+      replicas,
+      deadlineMs: timeoutMs === 0 ? Infinity : this.monotonicMs() + timeoutMs,
+      done,
+    });
+    this.#askStatus();
+  }
+
+  defer(session: SessionPort, start: (finish: () => void) => void): void {
+    const found = this.#server.sessions.get(session.id);
+    if (found !== undefined) found.defer(start);
+    else start(() => undefined);
+  }
+
+  deferredReply(session: SessionPort): Reply {
+    const found = this.#server.sessions.get(session.id);
+    return found === undefined || found.closing ? nullReply : found.writer;
+  }
+
+  after(delayMs: number, callback: () => void): void {
+    this.#server.options.clock.after(delayMs, () => {
+      callback();
+      this.#server.flush();
+    });
+  }
+
+  commandSpecs(): Iterable<CommandSpec> {
+    return this.#server.table.specs;
+  }
+
+  findCommand(name: string): CommandSpec | undefined {
+    return this.#server.table.lookupName(name);
+  }
+
+  transferLeadership(target: string | undefined, done: (error: string | undefined) => void): void {
+    const member = target === undefined ? undefined : this.#server.options.members.find((m) => m.name === target);
+    if (target !== undefined && member === undefined) {
+      done(`ERR no member is named '${target}'`);
+      return;
+    }
+    this.#server.engine.transfer(member?.id ?? 0, (error) => {
+      done(error === undefined ? undefined : `ERR ${error}`);
+      this.#server.flush();
+    });
+  }
+
+  setActiveExpire(enabled: boolean): void {
+    this.#server.maintenance.activeExpire = enabled;
+  }
+
+  // --- time and status
+
+  cron(nowMs: number): void {
+    if (this.#pausedUntilMs !== 0 && nowMs >= this.#pausedUntilMs) this.unpauseClients();
+    const { machine } = this.#server.engine;
+    if (machine.bootstrapped) this.#memoryPeak = Math.max(this.#memoryPeak, machine.keyspace.usedBytes);
+    if (nowMs - this.#statusAskedMs >= STATUS_IDLE_MS) this.#askStatus();
+  }
+
+  #askStatus(): void {
+    if (this.#statusPending) return;
+    this.#statusPending = true;
+    this.#statusAskedMs = this.monotonicMs();
+    this.#server.engine.status((status) => {
+      this.#statusPending = false;
+      this.#members = status.members;
+      this.#lastIndex = status.lastIndex;
+      this.#settleWaiters();
+      this.#server.flush();
+      if (this.#waiters.length > 0) this.#server.options.clock.after(STATUS_WAITING_MS, () => this.#askStatus());
+    });
+  }
+
+  #settleWaiters(): void {
+    if (this.#waiters.length === 0) return;
+    const now = this.monotonicMs();
+    const { nodeId } = this.#server.options;
+    this.#waiters = this.#waiters.filter((waiter) => {
+      const count = this.#members.filter((m) => m.id !== nodeId && m.match >= waiter.index && m.match >= 0).length;
+      if (count < waiter.replicas && now < waiter.deadlineMs) return true;
+      waiter.done(count);
+      return false;
+    });
+  }
+
+  // --- INFO
+
+  info(sections: readonly string[]): string {
+    return buildInfo(this.#infoSource(), sections);
+  }
+
+  #infoSource(): InfoSource {
+    const server = this.#server;
+    const { options, engine, stats, sessions } = server;
+    const { values } = options.config;
+    const { machine } = engine;
+    const process = options.process();
+    const keyspace = machine.bootstrapped ? machine.keyspace : undefined;
+    const usedBytes = keyspace?.usedBytes ?? 0;
+    const raft = this.raft();
+    let clientBytes = 0;
+    for (const session of sessions.values()) clientBytes += session.info.totalBytes;
+    const hits = server.hits;
+    return {
+      server: {
+        holdfastVersion: options.version,
+        os: process.os,
+        archBits: 64,
+        processId: process.pid,
+        runId: options.runId,
+        tcpPort: values.port,
+        wallMs: this.wallMs(),
+        uptimeMs: this.wallMs() - this.startedAtMs,
+        hz: values.hz,
+        executable: process.executable,
+        configFile: options.config.file,
+        nodeVersion: process.nodeVersion,
+      },
+      clients: {
+        connected: sessions.size,
+        maxClients: values.maxclients,
+        recentMaxInputBuffer: 0,
+        recentMaxOutputBuffer: 0,
+        blocked: 0,
+      },
+      memory: {
+        usedBytes,
+        peakBytes: Math.max(this.#memoryPeak, usedBytes),
+        residentBytes: process.rssBytes,
+        reservedBytes: keyspace?.reservedBytes ?? 0,
+        startupBytes: 0,
+        overheadBytes: 0,
+        systemBytes: process.systemBytes,
+        maxMemoryBytes: values.maxmemory,
+        policy: values['maxmemory-policy'],
+        clientBytes,
+      },
+      persistence: {
+        loading: !machine.bootstrapped,
+        logWritable: engine.logFailure === undefined,
+        lastSaveWallMs: this.startedAtMs,
+      },
+      stats: {
+        connectionsReceived: stats.connections,
+        commandsProcessed: stats.commands,
+        opsPerSecond: stats.commandsPerSecond,
+        inputBytes: stats.inputBytes,
+        outputBytes: stats.outputBytes,
+        inputKbps: 0,
+        outputKbps: 0,
+        rejectedConnections: stats.rejectedConnections,
+        expiredKeys: keyspace?.expiredKeys ?? 0,
+        evictedKeys: keyspace?.evictedKeys ?? 0,
+        evictedClients: 0,
+        keyspaceHits: hits.hits,
+        keyspaceMisses: hits.misses,
+        errorReplies: stats.errors,
+        readsProcessed: 0,
+        writesProcessed: 0,
+      },
+      cpu: { systemSeconds: process.systemCpuSeconds, userSeconds: process.userCpuSeconds },
+      raft: {
+        nodeId: raft.nodeName,
+        state: raft.role,
+        leaderId: raft.leaderName,
+        leaderAddr: raft.leaderAddr,
+        term: raft.term,
+        commitIndex: raft.commitIndex,
+        appliedIndex: raft.appliedIndex,
+        lastIndex: raft.lastIndex,
+        replicas: raft.members
+          .filter((member) => member.name !== raft.nodeName)
+          .map((m) => ({ host: m.host, port: m.clientPort, connected: m.connected, matchIndex: m.matchIndex, lagMs: m.lagMs })),
+      },
+      errors: stats.errorCodes,
+      commands: [],
+      databases: this.#databases(),
+    };
+  }
+
+  #databases(): InfoDatabase[] {
+    const { machine } = this.#server.engine;
+    if (!machine.bootstrapped) return [];
+    const now = this.#server.engine.logClock.nowMs();
+    const list: InfoDatabase[] = [];
+    for (let number = 0; number < machine.keyspace.databases; number++) {
+      const db = machine.keyspace.database(number);
+      if (db.size === 0) continue;
+      // An average over a sample: INFO must not walk a million keys.
+      let ttlSum = 0;
+      const sample = Math.min(db.volatileSize, 100);
+      for (let i = 0; i < sample; i++) ttlSum += Math.max(0, machine.keyspace.expiryMs(db.volatileAt(i)) - now);
+      list.push({ number, keys: db.size, expires: db.volatileSize, averageTtlMs: sample === 0 ? 0 : Math.round(ttlSum / sample) });
+    }
+    return list;
+  }
+}
+
+/** Compares without telling by its time where the texts differ. */
+function sameText(a: string, b: string): boolean {
+  let difference = a.length ^ b.length;
+  for (let i = 0; i < a.length; i++) difference |= a.charCodeAt(i) ^ b.charCodeAt(i % b.length);
+  return difference === 0;
+}

@@ -1,0 +1,615 @@
+// One client connection: decodes its commands, sends each the way of its class, and keeps its replies in order.
+// Owns the decoder, the output buffer, the transaction queue, and everything that waits for its turn.
+//
+// Order. Writes are numbered 1, 2, 3… as they go to the log, and are answered in that order; so the writes under way are
+// just the range (#answered, #sent]. Anything else that cannot run at once waits in #later behind the write that came
+// before it. What must hold:
+// - A reply leaves only when all replies before it have been written.
+// - A read runs after the writes before it and before the writes behind it are applied: while a read's index is not
+//   known (#unresolved > 0), no write is sent.
+// - A command that cannot go on (#stalled) stops everything behind it; its bytes are kept, nothing of it has happened.
+import { assert } from '../base/assert.ts';
+import { Errors } from '../commands/errors.ts';
+import type { ClientInfo, ReadConsistency, ReplyMode, SessionPort } from '../commands/ports.ts';
+import type { CommandSpec } from '../commands/spec.ts';
+import { RecordKind } from '../machine/record-codec.ts';
+import type { ClientSocket } from '../ports/client-listener.ts';
+import { Args } from '../resp/args.ts';
+import { parseRequestInto, RequestDecoder } from '../resp/decoder.ts';
+import { NullReply } from '../resp/null-reply.ts';
+import type { Reply } from '../resp/reply.ts';
+import { ReplyWriter } from '../resp/reply-writer.ts';
+import type { ReadTicket } from '../replica/reads.ts';
+import type { Server } from './server.ts';
+import { Transaction } from './transaction.ts';
+
+/** Something that waits behind the write numbered `after`. */
+interface Later {
+  readonly after: number;
+  /** Runs it if it may run now; false leaves it first in the queue. */
+  readonly run: () => boolean;
+}
+
+/** Above this many bytes not yet taken by the kernel, the connection's input is left alone. */
+const OUTPUT_PAUSE_BYTES = 16 * 1024 * 1024;
+/** Above this many bytes of input that cannot be dispatched yet, the socket is not read. */
+const INPUT_PAUSE_BYTES = 1024 * 1024;
+
+const LINEARIZABLE: ReadConsistency = { kind: 'linearizable' };
+const nullReply = new NullReply();
+
+export class Session implements SessionPort {
+  readonly id: number;
+  readonly socket: ClientSocket;
+  readonly writer: ReplyWriter;
+  readonly decoder: RequestDecoder;
+  readonly #server: Server;
+  readonly #args = new Args();
+  readonly createdMs: number;
+  lastActiveMs: number;
+  authenticated: boolean;
+  user = 'default';
+  name = '';
+  db = 0;
+  noEvict = false;
+  noTouch = false;
+  readConsistency: ReadConsistency = LINEARIZABLE;
+  readonly = false;
+  replyMode: ReplyMode = 'on';
+  lastCommand = '';
+  lastIndex = 0;
+  closing = false;
+  /** True while EXEC runs this session's queued commands. */
+  inExec = false;
+  /** In the server's list of sessions with something to send, or to try again. */
+  dirty = false;
+  resuming = false;
+  overSoftLimitSinceMs = 0;
+
+  /** Writes sent to the log, and writes answered. */
+  #sent = 0;
+  #answered = 0;
+  /** Writes behind the first unanswered one that are known to have failed. */
+  #failures: Map<number, string> | undefined;
+  /** Writes whose replies the client does not want (CLIENT REPLY). */
+  #silent: Set<number> | undefined;
+  #later: Later[] = [];
+  #unresolved = 0;
+  /** The RESP bytes of a decoded command that cannot go on yet. */
+  #stalled: Uint8Array | undefined;
+  #deferred = false;
+  #processing = false;
+  #advancing = false;
+  #closeWhenAnswered = false;
+  #inputPaused = false;
+  #ended = false;
+
+  readonly transaction = new Transaction();
+
+  constructor(server: Server, id: number, socket: ClientSocket) {
+    this.#server = server;
+    this.id = id;
+    this.socket = socket;
+    this.writer = new ReplyWriter();
+    this.decoder = server.newDecoder();
+    this.createdMs = server.monotonicMs();
+    this.lastActiveMs = this.createdMs;
+    this.authenticated = server.requirePass === '';
+    this.decoder.authenticated = this.authenticated;
+  }
+
+  // --- input
+
+  data(chunk: Uint8Array): void {
+    if (this.closing) return;
+    this.lastActiveMs = this.#server.monotonicMs();
+    this.decoder.bulkBytesMax = this.#server.engine.machine.settings['proto-max-bulk-len'];
+    this.decoder.feed(chunk);
+    this.process();
+  }
+
+  /** Decodes and dispatches as far as it goes. */
+  process(): void {
+    if (this.#processing || this.closing) return;
+    this.#processing = true;
+    try {
+      while (!this.closing && !this.#deferred && !this.#closeWhenAnswered) {
+        if (this.#stalled !== undefined) {
+          const bytes = this.#stalled;
+          this.#stalled = undefined;
+          assert(parseRequestInto(this.#args, bytes, 0, bytes.length), 'a stalled command parses again');
+          if (!this.#dispatch(this.#args, 0, bytes.length)) break;
+          continue;
+        }
+        const result = this.decoder.next(this.#args);
+        if (result === 'incomplete') break;
+        if (result === 'error') {
+          this.#protocolError();
+          break;
+        }
+        if (!this.#dispatch(this.#args, this.decoder.commandStart, this.decoder.commandEnd)) break;
+      }
+    } finally {
+      this.#processing = false;
+    }
+    if (this.closing) return;
+    this.decoder.detach();
+    this.#balanceInput();
+    this.#server.markDirty(this);
+  }
+
+  /** Stops or resumes reading the socket, by what is buffered either way. */
+  #balanceInput(): void {
+    const held = this.#stalled !== undefined || this.#deferred;
+    const pause =
+      (held && this.decoder.bufferedBytes > INPUT_PAUSE_BYTES) || this.socket.bufferedBytes > OUTPUT_PAUSE_BYTES;
+    if (pause === this.#inputPaused) return;
+    this.#inputPaused = pause;
+    if (pause) this.socket.pause();
+    else this.socket.resume();
+  }
+
+  /** The kernel has taken what was written. */
+  drained(): void {
+    this.#balanceInput();
+  }
+
+  #protocolError(): void {
+    const { decoder } = this;
+    if (decoder.errorKind === 'queryBufferLimit') {
+      this.#server.log.warn({ client: this.socket.remoteAddr, id: this.id }, 'closing a client that went over client-query-buffer-limit');
+      this.close();
+      return;
+    }
+    const text = `ERR ${decoder.error}`;
+    this.#whenAnswered(() => {
+      this.#writerFor(false).error(text);
+      this.closeAfterReply();
+    });
+  }
+
+  /** Runs `action` now if nothing is pending, else after it. */
+  #whenAnswered(action: () => void): void {
+    if (this.#idle) {
+      action();
+      return;
+    }
+    this.#later.push({
+      after: this.#sent,
+      run: () => {
+        action();
+        return true;
+      },
+    });
+  }
+
+  get #idle(): boolean {
+    return this.#answered === this.#sent && this.#later.length === 0;
+  }
+
+  // --- dispatch
+
+  #stall(args: Args, start: number, end: number): false {
+    this.#stalled = args.bytes.slice(start, end);
+    return false;
+  }
+
+  /** False if the command cannot go on now; it is kept and tried again by `process`. */
+  #dispatch(args: Args, start: number, end: number): boolean {
+    const server = this.#server;
+    const spec = server.table.lookup(args);
+    const refusal = server.refusal(this, spec, args);
+    if (refusal !== undefined) {
+      if (!this.#idle) return this.#stall(args, start, end);
+      this.#refuse(spec, refusal);
+      return true;
+    }
+    assert(spec !== undefined, 'a command that is not refused is known');
+    if (server.mustWait(this, spec)) return this.#stall(args, start, end);
+    if (this.transaction.active && spec.insideExec === 'queue') {
+      this.transaction.queue(spec, args.bytes, start, end);
+      this.#count(spec);
+      this.#writerFor(this.#takeSilence()).simple('QUEUED');
+      return true;
+    }
+    switch (spec.class) {
+      case 'write':
+        if (this.#unresolved > 0 || server.engine.congested) {
+          if (server.engine.congested) server.engine.noteCongestion();
+          return this.#stall(args, start, end);
+        }
+        this.#count(spec);
+        this.#sendWrite(args, start, end);
+        return true;
+      case 'read':
+        this.#count(spec);
+        this.#read(spec, args, start, end);
+        return true;
+      case 'session':
+        if (!this.#idle) return this.#stall(args, start, end);
+        this.#count(spec);
+        this.#runSession(spec, args);
+        return true;
+    }
+  }
+
+  #count(spec: CommandSpec): void {
+    this.lastCommand = spec.name;
+    this.#server.stats.commands++;
+  }
+
+  #refuse(spec: CommandSpec | undefined, text: string): void {
+    if (this.transaction.active && !(spec !== undefined && spec.insideExec === 'now' && spec.name === 'exec')) {
+      this.transaction.abort();
+    }
+    this.#server.stats.countError(text);
+    this.#writerFor(this.#takeSilence()).error(text);
+  }
+
+  /** True if the client does not want the reply of the command that is being dispatched. */
+  #takeSilence(): boolean {
+    if (this.replyMode === 'on') return false;
+    if (this.replyMode === 'skip-next' || this.replyMode === 'skip') {
+      this.replyMode = 'on';
+      return true;
+    }
+    return true;
+  }
+
+  #writerFor(silent: boolean): Reply {
+    if (silent || this.closing) return nullReply;
+    this.writer.protocol = this.protocol;
+    return this.writer;
+  }
+
+  protocol: 2 | 3 = 2;
+
+  // --- writes
+
+  #sendWrite(args: Args, start: number, end: number): void {
+    const sequence = this.#nextSequence();
+    const engine = this.#server.engine;
+    engine.beginRecord(RecordKind.command, this.protocol, this.db, this.id, sequence).put(args.bytes, start, end);
+    engine.endRecord();
+  }
+
+  #nextSequence(): number {
+    const sequence = ++this.#sent;
+    if (this.replyMode !== 'on' && this.#takeSilence()) (this.#silent ??= new Set()).add(sequence);
+    return sequence;
+  }
+
+  /** The writer for the reply of write `sequence`, which is being applied; undefined if it was answered already. */
+  beginReply(sequence: number): Reply | undefined {
+    if (sequence <= this.#answered) return undefined;
+    // A forwarded batch before this one was lost on its way, or arrives later: its outcome is unknown.
+    while (this.#answered + 1 < sequence) this.#answerFailed(this.#failures?.get(this.#answered + 1) ?? Errors.uncertain);
+    this.lastIndex = this.#server.engine.machine.appliedIndex + 1;
+    return this.#writerFor(this.#silent?.delete(sequence) === true);
+  }
+
+  endReply(sequence: number): void {
+    if (sequence !== this.#answered + 1) return;
+    this.#answered = sequence;
+    this.inExec = false;
+    this.#server.markDirty(this);
+    if (this.#later.length > 0 || this.#failures !== undefined) this.advance();
+    if (this.#stalled !== undefined || this.#deferred) this.#server.resumeSoon(this);
+  }
+
+  /** Write `sequence` gets this error and no other answer. */
+  fail(sequence: number, error: string): void {
+    if (sequence <= this.#answered) return;
+    (this.#failures ??= new Map()).set(sequence, error);
+    this.advance();
+    this.#server.markDirty(this);
+    if (this.#stalled !== undefined) this.#server.resumeSoon(this);
+  }
+
+  #answerFailed(error: string): void {
+    const sequence = this.#answered + 1;
+    this.#failures?.delete(sequence);
+    if (this.#failures?.size === 0) this.#failures = undefined;
+    this.#server.stats.countError(error);
+    this.#writerFor(this.#silent?.delete(sequence) === true).error(error);
+    this.#answered = sequence;
+  }
+
+  /** Runs everything whose turn has come. */
+  advance(): void {
+    if (this.#advancing) return;
+    this.#advancing = true;
+    try {
+      while (!this.closing) {
+        const later = this.#later[0];
+        if (later !== undefined && later.after <= this.#answered) {
+          if (!later.run()) break;
+          const at = this.#later.indexOf(later);
+          if (at >= 0) this.#later.splice(at, 1);
+          continue;
+        }
+        const error = this.#failures?.get(this.#answered + 1);
+        if (error === undefined) break;
+        this.#answerFailed(error);
+      }
+    } finally {
+      this.#advancing = false;
+    }
+  }
+
+  // --- reads
+
+  #read(spec: CommandSpec, args: Args, start: number, end: number): void {
+    const silent = this.#takeSilence();
+    if (this.#idle && this.#server.engine.reads.admit(this.readConsistency)) {
+      const expired = this.#server.runRead(this, spec, args, this.#writerFor(silent), this.#server.engine.reads.timeMs, this.db);
+      if (!expired) return;
+      this.#readLater(spec, args.bytes.slice(start, end), silent, this.db, undefined);
+      return;
+    }
+    const bytes = args.bytes.slice(start, end);
+    this.#readLater(spec, bytes, silent, this.db, this.#ticket(this.readConsistency));
+  }
+
+  /** A ticket that counts as unresolved until its index is known. */
+  #ticket(level: ReadConsistency): { ticket: ReadTicket; error: string | undefined } {
+    const state = { ticket: undefined as unknown as ReadTicket, error: undefined as string | undefined };
+    state.ticket = this.#server.engine.reads.take(level, (error) => {
+      if (unresolved) this.#unresolved--;
+      state.error = error;
+      this.advance();
+      this.#server.markDirty(this);
+      if (this.#stalled !== undefined) this.#server.resumeSoon(this);
+    });
+    const unresolved = state.ticket.index < 0;
+    if (unresolved) this.#unresolved++;
+    return state;
+  }
+
+  /**
+   * A read that waits: for its ticket, for the writes before it, or (without a ticket) for the deletion of expired keys
+   * that `runRead` has asked for.
+   */
+  #readLater(
+    spec: CommandSpec,
+    bytes: Uint8Array,
+    silent: boolean,
+    db: number,
+    waiting: { ticket: ReadTicket; error: string | undefined } | undefined,
+  ): void {
+    const args = new Args();
+    assert(parseRequestInto(args, bytes, 0, bytes.length), 'a read that waits parses again');
+    this.#runLater(waiting, silent, (reply, timeMs) => this.#server.runRead(this, spec, args, reply, timeMs, db));
+  }
+
+  /** Queues `attempt` for when its ticket is good. It returns true if it met expired keys: then it is tried again once those are deleted. */
+  #runLater(
+    waiting: { ticket: ReadTicket; error: string | undefined } | undefined,
+    silent: boolean,
+    attempt: (reply: Reply, timeMs: number) => boolean,
+  ): void {
+    let deleting = waiting === undefined;
+    let failure: string | undefined;
+    const wait = (): void => {
+      deleting = true;
+      this.#unresolved++;
+      this.#server.deleteExpired((error) => {
+        this.#unresolved--;
+        deleting = false;
+        failure = error;
+        this.advance();
+        this.#server.markDirty(this);
+        if (this.#stalled !== undefined) this.#server.resumeSoon(this);
+      });
+    };
+    if (deleting) wait();
+    this.#later.push({
+      after: this.#sent,
+      run: () => {
+        if (deleting) return false;
+        const error = failure ?? waiting?.error;
+        if (error !== undefined) {
+          this.#server.stats.countError(error);
+          this.#writerFor(silent).error(error);
+          return true;
+        }
+        if (waiting !== undefined && !this.#server.engine.reads.mayServe(waiting.ticket)) return false;
+        if (attempt(this.#writerFor(silent), waiting?.ticket.timeMs ?? this.#server.engine.logClock.nowMs())) {
+          wait();
+          return false;
+        }
+        return true;
+      },
+    });
+  }
+
+  // --- session commands
+
+  #runSession(spec: CommandSpec, args: Args): void {
+    const before = this.replyMode;
+    const silent = before !== 'on' && this.#takeSilence() && spec.name !== 'reply';
+    this.#server.runSession(this, spec, args, this.#writerFor(silent));
+    this.decoder.authenticated = this.authenticated;
+  }
+
+  /** The reply of the running command comes later; until `finish` nothing else of this connection runs. */
+  defer(start: (finish: () => void) => void): void {
+    this.#deferred = true;
+    start(() => {
+      if (!this.#deferred) return;
+      this.#deferred = false;
+      this.#server.markDirty(this);
+      this.#server.resumeSoon(this);
+    });
+  }
+
+  // --- transactions (SessionPort)
+
+  get inMulti(): boolean {
+    return this.transaction.active;
+  }
+
+  beginMulti(): void {
+    this.transaction.begin();
+  }
+
+  discardMulti(): void {
+    this.transaction.discard();
+  }
+
+  unwatch(): void {
+    this.transaction.unwatch();
+  }
+
+  watch(first: number): void {
+    const server = this.#server;
+    const args = this.#server.runningArgs;
+    const keys: Uint8Array[] = [];
+    for (let i = first; i < args.count; i++) keys.push(args.copy(i));
+    const db = this.db;
+    const take = (timeMs: number): void => {
+      for (const key of keys) {
+        this.transaction.watch(db, key, server.keyspace.version(db, key, 0, key.length, timeMs), server.engine.machine.appliedIndex);
+      }
+    };
+    if (server.engine.reads.admit(LINEARIZABLE)) {
+      take(server.engine.reads.timeMs);
+      this.writer.ok();
+      return;
+    }
+    this.#runLater(this.#ticket(LINEARIZABLE), false, (reply, timeMs) => {
+      take(Math.max(timeMs, server.engine.machine.timeMs));
+      reply.ok();
+      return false;
+    });
+  }
+
+  exec(): void {
+    const { transaction } = this;
+    const server = this.#server;
+    if (transaction.aborted) {
+      transaction.discard();
+      server.stats.countError(Errors.execAbort);
+      this.#writerFor(false).error(Errors.execAbort);
+      return;
+    }
+    const queued = transaction.take();
+    if (queued.hasWrite) {
+      const sequence = this.#nextSequence();
+      const builder = server.engine.beginRecord(RecordKind.exec, this.protocol, this.db, this.id, sequence);
+      queued.fill(builder);
+      server.engine.endRecord();
+      return;
+    }
+    // Reads only: no need for the log. From WATCH to EXEC all is linearizable.
+    const db = this.db;
+    const level = queued.watched.length > 0 ? LINEARIZABLE : this.readConsistency;
+    const attempt = (reply: Reply, timeMs: number): boolean => server.runReadOnlyExec(this, queued, reply, timeMs, db);
+    if (server.engine.reads.admit(level) && !attempt(this.#writerFor(false), server.engine.reads.timeMs)) return;
+    this.#runLater(this.#ticket(level), false, attempt);
+  }
+
+  reset(): void {
+    this.transaction.discard();
+    this.replyMode = 'on';
+    this.db = 0;
+    this.name = '';
+    this.protocol = 2;
+    this.readConsistency = LINEARIZABLE;
+    this.readonly = false;
+    this.noEvict = false;
+    this.noTouch = false;
+    this.authenticated = this.#server.requirePass === '';
+  }
+
+  closeAfterReply(): void {
+    this.#closeWhenAnswered = true;
+    this.#server.markDirty(this);
+  }
+
+  /** The client sends no more: what it has sent is still answered, then the connection ends. */
+  inputEnded(): void {
+    this.#ended = true;
+    this.#server.markDirty(this);
+  }
+
+  /** Sends what has been written. */
+  flush(): void {
+    if (this.closing) return;
+    if (this.writer.pendingBytes > 0) {
+      this.#server.stats.outputBytes += this.writer.pendingBytes;
+      const buffers = this.writer.take();
+      this.socket.write(buffers, () => {
+        for (const buffer of buffers) this.writer.recycle(buffer);
+      });
+      if (this.#server.overOutputLimit(this)) {
+        this.#server.log.warn(
+          { client: this.socket.remoteAddr, id: this.id, bytes: this.socket.bufferedBytes },
+          'closing a client that went over client-output-buffer-limit',
+        );
+        this.close();
+        return;
+      }
+      this.#balanceInput();
+    }
+    const ended = this.#ended && this.#stalled === undefined && !this.#deferred;
+    if ((this.#closeWhenAnswered || ended) && this.#idle) {
+      this.closing = true;
+      this.socket.end();
+    }
+  }
+
+  /** Closes at once; what was not sent is dropped. */
+  close(): void {
+    if (this.closing) return;
+    this.closing = true;
+    this.socket.destroy();
+  }
+
+  get info(): ClientInfo {
+    const now = this.#server.monotonicMs();
+    const { transaction, decoder } = this;
+    const outputBytes = this.writer.pendingBytes + this.socket.bufferedBytes;
+    return {
+      id: this.id,
+      addr: this.socket.remoteAddr,
+      laddr: this.socket.localAddr,
+      fd: this.socket.fd,
+      name: this.name,
+      ageSeconds: Math.floor((now - this.createdMs) / 1000),
+      idleSeconds: Math.floor((now - this.lastActiveMs) / 1000),
+      flags: this.#flags(),
+      db: this.db,
+      multi: transaction.active ? transaction.count : -1,
+      watch: transaction.watchedCount,
+      queryBufferBytes: decoder.bufferedBytes,
+      queryBufferFreeBytes: Math.max(0, decoder.memoryBytes - decoder.bufferedBytes),
+      argvBytes: 0,
+      multiBytes: transaction.bytes,
+      outputBufferBytes: this.writer.pendingBytes,
+      outputListLength: 0,
+      outputListBytes: this.socket.bufferedBytes,
+      totalBytes: decoder.memoryBytes + outputBytes + transaction.bytes,
+      lastCommand: this.lastCommand,
+      user: this.user,
+      protocol: this.protocol,
+      type: 'normal',
+    };
+  }
+
+  #flags(): string {
+    let flags = '';
+    if (this.transaction.active) flags += 'x';
+    if (this.#closeWhenAnswered) flags += 'c';
+    if (this.readonly) flags += 'r';
+    if (this.socket.isUnix) flags += 'U';
+    if (this.noEvict) flags += 'e';
+    if (this.noTouch) flags += 'T';
+    return flags === '' ? 'N' : flags;
+  }
+
+  /** Writes on their way to the log or through it. */
+  get pendingWrites(): number {
+    return this.#sent - this.#answered;
+  }
+}

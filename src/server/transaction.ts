@@ -1,0 +1,121 @@
+// What stands between MULTI and EXEC on one connection: the queued commands as RESP bytes, and the watched keys with
+// their versions. Owns nothing else; what EXEC does with it is the session's and the machine's business.
+import { assert } from '../base/assert.ts';
+import { RECORD_BYTES_MAX } from '../base/limits.ts';
+import { NO_WATCH, type RecordBuilder, type WatchedKey } from '../machine/record-codec.ts';
+import type { CommandSpec } from '../commands/spec.ts';
+
+/** Queued commands, taken out by EXEC. */
+export interface QueuedCommands {
+  readonly hasWrite: boolean;
+  readonly count: number;
+  /** RESP multibulks one after another. */
+  readonly bytes: Uint8Array;
+  readonly watched: readonly WatchedKey[];
+  /** Applied index when the first key was watched. */
+  readonly watchedAt: number;
+  /** Writes the payload of an `exec` record. */
+  fill(builder: RecordBuilder): void;
+}
+
+export class Transaction {
+  active = false;
+  /** A queued command was refused: EXEC will be too. */
+  aborted = false;
+  count = 0;
+  bytes = 0;
+  #hasWrite = false;
+  #queued: Uint8Array[] = [];
+  #watched: WatchedKey[] = [];
+  #watchedAt = NO_WATCH;
+
+  get hasWrite(): boolean {
+    return this.#hasWrite;
+  }
+
+  get watchedCount(): number {
+    return this.#watched.length;
+  }
+
+  begin(): void {
+    assert(!this.active, 'MULTI is not nested');
+    this.active = true;
+  }
+
+  abort(): void {
+    this.aborted = true;
+  }
+
+  queue(spec: CommandSpec, bytes: Uint8Array, start: number, end: number): void {
+    this.count++;
+    if (this.aborted) return;
+    if (this.bytes + end - start > RECORD_BYTES_MAX - 1024 * 1024) {
+      this.aborted = true;
+      return;
+    }
+    if (spec.class === 'write') this.#hasWrite = true;
+    this.bytes += end - start;
+    this.#queued.push(bytes.slice(start, end));
+  }
+
+  watch(db: number, key: Uint8Array, version: number, appliedIndex: number): void {
+    if (this.#watched.some((w) => w.db === db && Buffer.compare(w.key, key) === 0)) return;
+    this.#watched.push({ db, key, version });
+    if (this.#watchedAt === NO_WATCH) this.#watchedAt = appliedIndex;
+  }
+
+  unwatch(): void {
+    this.#watched = [];
+    this.#watchedAt = NO_WATCH;
+  }
+
+  /** Forgets the queue and the watched keys. */
+  discard(): void {
+    this.active = false;
+    this.aborted = false;
+    this.count = 0;
+    this.bytes = 0;
+    this.#hasWrite = false;
+    this.#queued = [];
+    this.unwatch();
+  }
+
+  /** Hands the queue over and starts afresh. */
+  take(): QueuedCommands {
+    const watched = this.#watched;
+    const watchedAt = this.#watchedAt;
+    const bytes = concat(this.#queued, this.bytes);
+    const { count } = this;
+    const hasWrite = this.#hasWrite;
+    this.discard();
+    return {
+      hasWrite,
+      count,
+      bytes,
+      watched,
+      watchedAt,
+      fill(builder) {
+        builder.uint53(watchedAt);
+        builder.uint32(watched.length);
+        builder.uint32(count);
+        for (const { db, key, version } of watched) {
+          builder.uint16(db);
+          builder.uint53(version);
+          builder.uint32(key.length);
+          builder.put(key, 0, key.length);
+        }
+        builder.put(bytes, 0, bytes.length);
+      },
+    };
+  }
+}
+
+function concat(parts: readonly Uint8Array[], bytes: number): Uint8Array {
+  const whole = new Uint8Array(bytes);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
