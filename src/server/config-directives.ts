@@ -102,7 +102,7 @@ const cluster = {
   'node-id': text('n1', { group: 'cluster', form: /^[A-Za-z0-9_-]{1,32}$/, expected: 'a name of up to 32 letters, digits, - and _', docs: "This node's name in peers. Never changes once the node has data." }),
   'cluster-id': text('', { group: 'cluster', form: /^[A-Za-z0-9_-]{0,64}$/, expected: 'a name of up to 64 letters, digits, - and _', docs: 'Name of the cluster; nodes of another one are refused. Empty: chosen when the cluster is bootstrapped.' }),
   peers: peerList({ group: 'cluster', docs: 'The members at bootstrap, this node among them: name=host:peer-port, or name=host:peer-port/client-port. Empty: a cluster of this node alone.' }),
-  'peer-port': int(0, 0, 65535, { group: 'cluster', docs: 'TCP port for the other nodes; 0: the one that peers gives for this node; none without peers.' }),
+  'peer-port': int(0, 0, 65535, { group: 'cluster', docs: 'TCP port for the other nodes; 0: the one that peers gives for this node, else port + 10000.' }),
   'peer-bind': words(['127.0.0.1'], { group: 'cluster', docs: 'Addresses that the other nodes may connect to. Anything but this machine needs a cluster-secret.' }),
   'cluster-secret': text('', { group: 'cluster', sensitive: true, docs: 'Shared by all nodes: what peers prove to each other.' }),
   'read-consistency': oneOf('lease', ['lease', 'quorum'], { group: 'cluster', runtime: true, docs: 'How the leader makes sure that it leads before it answers a linearizable read: by its lease (clocks of bounded drift), or by asking a majority.' }),
@@ -166,11 +166,11 @@ export function defaultValues(): ConfigValues {
   return Object.fromEntries(DIRECTIVE_NAMES.map((name) => [name, directive(name).defaultValue])) as ConfigValues;
 }
 
-/** TCP port to listen on for the other nodes; 0: none, this node is alone. */
+/** TCP port to listen on for the other nodes. */
 export function peerPortOf(values: Readonly<ConfigValues>): number {
   if (values['peer-port'] !== 0) return values['peer-port'];
   const self = values.peers.find((peer) => peer.id === values['node-id']);
-  return self?.peerPort ?? 0;
+  return self?.peerPort ?? values.port + 10_000;
 }
 
 const LOOPBACK = /^-?(127(\.\d+){3}|::1|localhost)$/i;
@@ -206,7 +206,8 @@ function* peerMistakes(values: Readonly<ConfigValues>): Iterable<{ directive: Di
     yield { directive: 'peers', problem: `node-id ${nodeId} is not among them (${ids.join(', ')})` };
   }
   const peerPort = peerPortOf(values);
-  if (peerPort !== 0 && peerPort === values.port) yield { directive: 'peer-port', problem: `${peerPort} is also the port for clients` };
+  if (peerPort > 65535) yield { directive: 'peer-port', problem: `port + 10000 is ${peerPort}, beyond 65535: give a peer-port` };
+  else if (peerPort === values.port) yield { directive: 'peer-port', problem: `${peerPort} is also the port for clients` };
   const open = values['peer-bind'].find((address) => !LOOPBACK.test(address));
   if (open !== undefined && values['cluster-secret'] === '') {
     yield { directive: 'peer-bind', problem: `${open} lets other machines connect, which needs a cluster-secret` };

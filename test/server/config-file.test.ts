@@ -153,6 +153,7 @@ describe('mistakes', () => {
     ['peers n1=h:1,n1=h:2', /peers: n1 is named twice/],
     ['peers n1=h:1,n2=h:1', /peers: two members have the address h:1/],
     ['peer-bind 0.0.0.0', /peer-bind: 0\.0\.0\.0 lets other machines connect, which needs a cluster-secret/],
+    ['port 60000', /peer-port: port \+ 10000 is 70000/],
     ['peer-port 6379', /peer-port: 6379 is also the port for clients/],
     ['peers n1=h', /peers: 'n1=h' is not of the form/],
     ['peers n1=h:0', /is not of the form/],

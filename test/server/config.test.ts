@@ -81,7 +81,7 @@ describe('declarations', () => {
   });
 
   test('the port for peers', () => {
-    expect(peerPortOf(node('port 7000').config.values)).toBe(0);
+    expect(peerPortOf(node('port 7000').config.values)).toBe(17000);
     expect(peerPortOf(node('peers n1=h:7100').config.values)).toBe(7100);
     expect(peerPortOf(node('peers n1=h:7100\npeer-port 7200').config.values)).toBe(7200);
   });

@@ -1,0 +1,158 @@
+import { describe, expect, test } from 'vitest';
+import { Prng } from '../../src/base/prng.ts';
+import { BIG_BYTES, BLOCK_BYTES_MAX, Memory } from '../../src/memory/allocator.ts';
+import { SEGMENT_BYTES, SEGMENT_SHIFT, UNIT_MASK } from '../../src/memory/segments.ts';
+
+interface Block {
+  handle: number;
+  bytes: number;
+  mark: number;
+}
+
+/** Marks both ends of a block, so that overlapping blocks show. */
+function mark(memory: Memory, block: Block): void {
+  const words = memory.words[block.handle >>> SEGMENT_SHIFT]!;
+  const at = (block.handle & UNIT_MASK) << 1;
+  words[at] = block.mark;
+  words[at + (memory.usableBytes(block.handle) >>> 2) - 1] = block.mark;
+}
+
+function intact(memory: Memory, block: Block): boolean {
+  const words = memory.words[block.handle >>> SEGMENT_SHIFT]!;
+  const at = (block.handle & UNIT_MASK) << 1;
+  return words[at] === block.mark && words[at + (memory.usableBytes(block.handle) >>> 2) - 1] === block.mark;
+}
+
+function randomSize(random: Prng): number {
+  const kind = random.below(100);
+  if (kind < 60) return random.between(1, 400);
+  if (kind < 85) return random.between(1, 5000);
+  if (kind < 97) return random.between(1, 70_000);
+  return random.between(1, 3_000_000);
+}
+
+const seeds = [1, Math.floor(Math.random() * 2 ** 32)];
+
+describe('allocator', () => {
+  test.each(seeds)('blocks never overlap, accounting is exact, all comes back (seed %i)', (seed) => {
+    const random = new Prng(seed);
+    const memory = new Memory();
+    const blocks: Block[] = [];
+    let used = 0;
+    for (let round = 0; round < 4; round++) {
+      const target = random.between(500, 20_000);
+      for (let i = 0; i < 60_000; i++) {
+        if (blocks.length < 2 * random.below(target)) {
+          const bytes = randomSize(random);
+          const block = { handle: memory.allocate(bytes), bytes, mark: random.uint32() };
+          expect(block.handle).not.toBe(0);
+          const usable = memory.usableBytes(block.handle);
+          if (usable !== memory.roundUp(bytes) || usable < bytes) expect.fail(`seed ${seed}: ${bytes} got ${usable}`);
+          if (usable - bytes > Math.max(7, Math.min(4095, bytes / 8))) expect.fail(`seed ${seed}: ${bytes} wastes ${usable - bytes}`);
+          used += usable;
+          mark(memory, block);
+          blocks.push(block);
+        } else if (blocks.length > 0) {
+          const at = random.below(blocks.length);
+          const block = blocks[at]!;
+          blocks[at] = blocks.at(-1)!;
+          blocks.pop();
+          if (!intact(memory, block)) expect.fail(`seed ${seed}: a block of ${block.bytes} was overwritten`);
+          used -= memory.usableBytes(block.handle);
+          memory.free(block.handle);
+        }
+      }
+      expect(memory.usedBytes, `seed ${seed}`).toBe(used);
+      expect(memory.reservedBytes).toBeGreaterThanOrEqual(used);
+      for (const block of blocks.splice(0)) {
+        if (!intact(memory, block)) expect.fail(`seed ${seed}: a block of ${block.bytes} was overwritten`);
+        memory.free(block.handle);
+      }
+      used = 0;
+      expect(memory.usedBytes).toBe(0);
+      expect(memory.segments.count).toBe(1);
+      // Only if every page came back and joined is there room for two of half a segment in the segment that was kept.
+      const halves = [memory.allocate(BLOCK_BYTES_MAX), memory.allocate(BLOCK_BYTES_MAX)];
+      expect(memory.segments.count).toBe(1);
+      for (const half of halves) memory.free(half);
+    }
+  }, 60_000);
+
+  test('a big value counts as far as it is used', () => {
+    const memory = new Memory();
+    const big = memory.allocateBig(4 * BIG_BYTES);
+    expect(memory.usedBytes).toBe(0);
+    memory.growBig(big, 10_000);
+    expect(memory.usedBytes).toBe(12_288);
+    expect(memory.bigBytes[big]!.length).toBe(4 * BIG_BYTES);
+    memory.freeBig(big);
+    expect(memory.usedBytes).toBe(0);
+    expect(memory.allocateBig(BIG_BYTES)).toBe(big);
+  });
+
+  test('a handle that is no block is refused', () => {
+    const memory = new Memory();
+    const handle = memory.allocate(100);
+    expect(() => memory.free(handle + 1)).toThrow('block in use');
+    memory.free(handle);
+    expect(() => memory.free(handle)).toThrow('block in use');
+  });
+
+  test.each(seeds)('evacuation gives segments back and loses nothing (seed %i)', (seed) => {
+    const random = new Prng(seed);
+    const memory = new Memory();
+    let blocks: Block[] = [];
+    while (memory.segments.count < 6) {
+      const bytes = random.chance(0.02) ? random.between(30_000, 200_000) : random.between(1000, 9000);
+      const block = { handle: memory.allocate(bytes), bytes, mark: random.uint32() };
+      mark(memory, block);
+      blocks.push(block);
+    }
+    blocks = blocks.filter((block) => {
+      const keep = random.chance(0.4);
+      if (!keep) memory.free(block.handle);
+      return keep;
+    });
+    const used = memory.usedBytes;
+    for (let cycle = 0; cycle < 4 && memory.beginEvacuation(); cycle++) {
+      for (const block of blocks) {
+        if (!memory.isEvacuating(block.handle)) continue;
+        const next = memory.allocate(block.bytes);
+        expect(memory.isEvacuating(next)).toBe(false);
+        if (!intact(memory, block)) expect.fail(`seed ${seed}: overwritten`);
+        memory.free(block.handle);
+        block.handle = next;
+        mark(memory, block);
+      }
+      memory.endEvacuation();
+    }
+    expect(memory.usedBytes, `seed ${seed}`).toBe(used);
+    expect(memory.segments.count, `seed ${seed}, used ${used}`).toBeLessThanOrEqual(Math.ceil(used / SEGMENT_BYTES) + 1);
+    for (const block of blocks) {
+      if (!intact(memory, block)) expect.fail(`seed ${seed}: overwritten`);
+      memory.free(block.handle);
+    }
+    expect(memory.usedBytes).toBe(0);
+    expect(memory.segments.count).toBe(1);
+  });
+
+  test('a cycle cut short leaves everything usable', () => {
+    const random = new Prng(5);
+    const memory = new Memory();
+    const handles: number[] = [];
+    while (memory.segments.count < 4) handles.push(memory.allocate(5000));
+    const kept = handles.filter((handle) => {
+      const keep = random.chance(0.3);
+      if (!keep) memory.free(handle);
+      return keep;
+    });
+    expect(memory.beginEvacuation()).toBe(true);
+    for (const handle of kept.splice(0, kept.length >> 1)) memory.free(handle);
+    memory.endEvacuation();
+    for (let i = 0; i < 30_000; i++) kept.push(memory.allocate(5000));
+    expect(new Set(kept).size).toBe(kept.length);
+    for (const handle of kept) memory.free(handle);
+    expect(memory.usedBytes).toBe(0);
+    expect(memory.segments.count).toBe(1);
+  });
+});
