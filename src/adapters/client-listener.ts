@@ -3,7 +3,7 @@
 //
 // Reads go through net.Socket's `onread` option with one buffer shared by all connections: libuv reads and calls back
 // at once, so the buffer is never in use twice (not so on Windows). Measured against 'data' events: half the user CPU a
-// read, 22 % less CPU in all at pipeline 1. net.Server cannot pass `onread` on, so the accept callback of its handle is
+// read, a fifth less CPU in all. net.Server cannot pass `onread` on, so the accept callback of its handle is
 // replaced by one that makes the socket itself; where that handle looks unfamiliar, 'data' events are used instead.
 //
 // Writes go through the public API: one buffer is written as it is, several small ones are joined, large ones corked.

@@ -16,6 +16,7 @@
 import * as fs from 'node:fs';
 import type Database from 'better-sqlite3';
 import { assert } from '../base/assert.ts';
+import { copyBytes } from '../base/bytes.ts';
 import { ENTRY_HEADER_BYTES, entryFault, entryIndex, entryTerm } from '../base/entry.ts';
 import { OperationalError, errorText } from '../base/errors.ts';
 import { ENTRY_BYTES_MAX } from '../base/limits.ts';
@@ -253,7 +254,7 @@ class SqliteLogStore implements SqliteLog {
   /** The append as reads will see it. */
   #remember(append: LogAppend): void {
     if (append.hardState !== undefined) this.#hardState = append.hardState;
-    for (const [name, value] of append.meta ?? []) this.#meta.set(name, value.slice());
+    for (const [name, value] of append.meta ?? []) this.#meta.set(name, copyBytes(value));
     for (const entry of append.entries) {
       const index = entryIndex(entry);
       while (this.#ranges.length > 0 && this.#ranges.at(-1)!.from >= index) this.#ranges.pop();

@@ -4,6 +4,7 @@
 // nothing else, and that buffer is moved, not cloned. Entries that go to the engine stay in consensus's cache: those are
 // packed, once copied, into one buffer for the whole message.
 import type { MessagePort } from 'node:worker_threads';
+import { copyBytes } from '../base/bytes.ts';
 import type { CommittedEntry, ConsensusLink, ConsensusMessage, EngineLink, EngineMessage } from '../ports/link.ts';
 
 export class PortEngineLink implements EngineLink {
@@ -55,7 +56,7 @@ export class PortConsensusLink implements ConsensusLink {
         return;
       }
       case 'forwarded': {
-        const records = message.records.slice();
+        const records = copyBytes(message.records);
         this.#port.postMessage({ ...message, records }, [records.buffer]);
         return;
       }
@@ -73,7 +74,7 @@ export class PortConsensusLink implements ConsensusLink {
 function whole(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return bytes.buffer instanceof ArrayBuffer && bytes.byteLength === bytes.buffer.byteLength
     ? (bytes as Uint8Array<ArrayBuffer>)
-    : bytes.slice();
+    : copyBytes(bytes);
 }
 
 function packed(entries: readonly CommittedEntry[]): { entries: readonly CommittedEntry[]; buffer: ArrayBuffer | undefined } {

@@ -2,7 +2,7 @@
 // names in order, so that every node comes to the same ids however `peers` is written.
 import { createHash } from 'node:crypto';
 import { OperationalError } from '../base/errors.ts';
-import type { ConfigValues } from '../server/config-directives.ts';
+import { peerPortOf, type ConfigValues } from '../server/config-directives.ts';
 
 export interface Member {
   readonly id: number;
@@ -17,8 +17,7 @@ export function membersOf(values: Readonly<ConfigValues>): Member[] {
   const self = values['node-id'];
   const { peers } = values;
   if (peers.length === 0) {
-    const peerPort = values['peer-port'] === 0 ? values.port + 10_000 : values['peer-port'];
-    return [{ id: 1, name: self, host: '127.0.0.1', peerPort, clientPort: values.port }];
+    return [{ id: 1, name: self, host: '127.0.0.1', peerPort: peerPortOf(values), clientPort: values.port }];
   }
   const sorted = [...peers].sort((a, b) => (a.id < b.id ? -1 : 1));
   if (!sorted.some((peer) => peer.id === self)) {

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import os from 'node:os';
 import path from 'node:path';
-import { MessageChannel, Worker } from 'node:worker_threads';
+import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
 import { createClientListener } from '../adapters/client-listener.ts';
 import { PinoLogger } from '../adapters/logger.ts';
 import { NodeClock } from '../adapters/node-clock.ts';
@@ -15,154 +15,216 @@ import { REPLICATED_SETTING_NAMES } from '../commands/replicated-settings.ts';
 import { CommandTable } from '../commands/table.ts';
 import { Machine } from '../machine/machine.ts';
 import { Engine } from '../replica/engine.ts';
+import type { ClientListener } from '../ports/client-listener.ts';
 import type { Logger } from '../ports/logger.ts';
 import { Config } from '../server/config.ts';
-import { loadConfig } from '../server/config-file.ts';
+import { peerPortOf } from '../server/config-directives.ts';
+import { loadConfig, type LoadedConfig } from '../server/config-file.ts';
 import { Server, type ProcessFacts } from '../server/server.ts';
-import { membersOf } from './cluster-layout.ts';
+import { membersOf, type Member } from './cluster-layout.ts';
 import { nodeConfigFiles } from './config-files.ts';
 import type { ConsensusThreadData, ConsensusThreadMessage } from './consensus-thread.ts';
 import { VERSION } from './version.ts';
 
+type ConsensusReady = Extract<ConsensusThreadMessage, { type: 'ready' }>;
+
+/** How long reads and writes wait for a leader before they are refused, in election timeouts. */
+const LEADER_WAIT_ELECTIONS = 4;
 /** How long replies have to leave after a clean stop, ms. */
 const GOODBYE_MS = 200;
 
 /** Runs a node until it is stopped; the process ends in here. */
 export async function serve(file: string | undefined, directives: readonly string[]): Promise<void> {
-  const loaded = loadConfig(nodeConfigFiles, file, directives);
-  const { values } = loaded;
-  const members = membersOf(values);
-  const self = values['node-id'];
-  const loggerOptions = { level: values.loglevel, format: values['log-format'], logfile: values.logfile, node: self } as const;
-  const logger = new PinoLogger({ ...loggerOptions, thread: 'engine' });
-  const cell = createSharedCell();
-  const { port1: engineSide, port2: consensusSide } = new MessageChannel();
-  const ownMember = members.find((member) => member.name === self)!;
-  const data: ConsensusThreadData = {
-    dir: path.resolve(values.dir),
-    nodeName: self,
-    clusterId: values['cluster-id'],
-    clusterSecret: values['cluster-secret'],
-    peers: members.map(({ id, name, host, peerPort }) => ({ id, name, host, port: peerPort })),
-    peerBind: values['peer-bind'][0] ?? '127.0.0.1',
-    peerPort: values['peer-port'] === 0 ? ownMember.peerPort : values['peer-port'],
-    heartbeatMs: values['heartbeat-interval-ms'],
-    electionMs: values['election-timeout-ms'],
-    leaseDriftMs: values['lease-drift-ms'],
-    readConsistency: values['read-consistency'],
-    failpoints: values.failpoint,
-    cell,
-    link: consensusSide,
-    logger: loggerOptions,
-  };
-  const entry = import.meta.url.endsWith('.ts') ? './consensus-thread.ts' : './consensus-thread.js';
-  const worker = new Worker(new URL(entry, import.meta.url), { workerData: data, transferList: [consensusSide] });
-  let stopping = false;
-  worker.on('error', (error) => die(logger, `the consensus thread died: ${error.stack ?? error.message}`));
-  worker.on('exit', (code) => {
-    if (!stopping) die(logger, `the consensus thread ended with code ${code}`);
-  });
-  let isReady = false;
-  const ready = await new Promise<Extract<ConsensusThreadMessage, { type: 'ready' }>>((resolve, reject) => {
-    worker.on('message', (message: ConsensusThreadMessage) => {
-      if (message.type === 'ready') {
-        isReady = true;
-        resolve(message);
-      } else if (isReady) die(logger, `the consensus thread failed: ${message.message}`);
-      else reject(message.code === 'INTERNAL' ? new Error(message.message) : new OperationalError(message.code as 'DATA_DIR', message.message));
-    });
-  });
+  const node = new Node(loadConfig(nodeConfigFiles, file, directives));
+  await node.start();
+}
 
-  const clock = new NodeClock();
-  const entropy = new NodeEntropy();
-  const startedMs = clock.monotonicMs();
-  const link = new PortEngineLink(engineSide);
-  const machine = new Machine(
-    new CommandTable(allCommands),
-    {
-      handlerThrew: (command, index, error) =>
-        logger.error({ command, index, error }, 'a write command failed inside, the same on every node: please report this'),
-      diverged: (index, own, leader) =>
-        die(
-          logger,
-          `this node's data differ from the leader's at log index ${index} (digest ${own}, leader ${leader}): it stops serving. ` +
-            `Keep its directory for a bug report, then take the node in again: holdfast init --rejoin yes in an empty directory`,
-        ),
-    },
-    () => clock.monotonicMs(),
-  );
-  const config = new Config(loaded, nodeConfigFiles, () => machine.settings);
-  const stop = (why: string): void => {
-    if (stopping) return;
-    stopping = true;
-    logger.info({ why }, 'stopping');
-    void listener.stopAccepting();
-    engine.shutdown();
-    clock.after(values['shutdown-timeout'] * 1000, () => finish('the clean stop took too long'));
-  };
-  const finish = (problem: string): void => {
-    engine.stop();
-    server.stop();
-    server.flush();
-    if (problem !== '') logger.warn({ problem }, 'not a clean stop; nothing that was acknowledged is lost');
-    clock.after(GOODBYE_MS, () => process.exit(0));
-    void listener.close().then(() => process.exit(0));
-  };
-  const server = new Server({
-    config,
-    table: machine.table,
-    clock,
-    entropy,
-    logger,
-    nodeId: ready.nodeId,
-    members: members.map(({ id, name, host, clientPort }) => ({ id, name, host, clientPort: name === self ? values.port : clientPort })),
-    runId: randomBytes(20).toString('hex'),
-    version: VERSION,
-    process: processFacts,
-    onShutdown: () => stop('SHUTDOWN'),
-    onStopped: (reason) => finish(reason),
-  });
-  const engine = new Engine({
-    machine,
-    link,
-    cell: new SharedCellReader(cell),
-    clock,
-    logger,
-    host: server,
-    origin: { node: ready.nodeId, boot: entropy.uint32() },
-    bootstrap: () => ({
-      databases: values.databases,
-      hashKey: randomBytes(16),
-      settings: REPLICATED_SETTING_NAMES.map((name) => [name, config.seed()[name]] as const),
-    }),
-    readConsistency: values['read-consistency'],
-    uncertainAfterMs: values['uncertain-after-ms'],
-    leaderWaitMs: 4 * values['election-timeout-ms'],
-  });
-  server.attach(engine);
-  const listener = createClientListener(
-    {
-      bind: values.bind,
-      port: values.port === 0 ? undefined : values.port,
-      ...(values.unixsocket === '' ? {} : { unixSocket: values.unixsocket }),
-      ...(values.unixsocketperm === 0 ? {} : { unixSocketPermissions: values.unixsocketperm }),
-      backlog: values['tcp-backlog'],
-      keepAliveSeconds: values['tcp-keepalive'],
-    },
-    server,
-  );
-  config.onChange((changed, now) => {
-    if (changed.has('loglevel')) logger.setLevel(now.loglevel);
-    if (changed.has('tcp-keepalive')) listener.keepAliveSeconds = now['tcp-keepalive'];
-  });
-  engine.start();
-  await listener.listen();
-  logger.info(
-    { port: listener.port ?? 'none', unixsocket: values.unixsocket, cluster: ready.clusterId, lastIndex: ready.lastIndex, pid: process.pid },
-    'accepting clients',
-  );
-  announceReadiness(engine, logger, clock, startedMs);
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stop(signal));
+class Node {
+  readonly #loaded: LoadedConfig;
+  readonly #members: readonly Member[];
+  readonly #logger: PinoLogger;
+  readonly #clock = new NodeClock();
+  readonly #entropy = new NodeEntropy();
+  readonly #startedMs = this.#clock.monotonicMs();
+  #stopping = false;
+  #engine: Engine | undefined;
+  #server: Server | undefined;
+  #listener: ClientListener | undefined;
+
+  constructor(loaded: LoadedConfig) {
+    this.#loaded = loaded;
+    this.#members = membersOf(loaded.values);
+    this.#logger = new PinoLogger({ ...this.#loggerOptions, thread: 'engine' });
+  }
+
+  get #loggerOptions() {
+    const { values } = this.#loaded;
+    return { level: values.loglevel, format: values['log-format'], logfile: values.logfile, node: values['node-id'] } as const;
+  }
+
+  async start(): Promise<void> {
+    const cell = createSharedCell();
+    const { port1: engineSide, port2: consensusSide } = new MessageChannel();
+    const ready = await this.#startConsensus(cell, consensusSide);
+    const machine = this.#makeMachine();
+    const config = new Config(this.#loaded, nodeConfigFiles, () => machine.settings);
+    const server = this.#makeServer(config, machine, ready.nodeId);
+    const engine = this.#makeEngine(config, machine, server, new PortEngineLink(engineSide), new SharedCellReader(cell), ready.nodeId);
+    server.attach(engine);
+    const listener = this.#makeListener(server);
+    this.#server = server;
+    this.#engine = engine;
+    this.#listener = listener;
+    config.onChange((changed, now) => {
+      if (changed.has('loglevel')) this.#logger.setLevel(now.loglevel);
+      if (changed.has('tcp-keepalive')) listener.keepAliveSeconds = now['tcp-keepalive'];
+    });
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => this.#stop(signal));
+    engine.start();
+    await listener.listen();
+    this.#logger.info(
+      { port: listener.port ?? 'none', unixsocket: config.values.unixsocket, cluster: ready.clusterId, lastIndex: ready.lastIndex, pid: process.pid },
+      'accepting clients',
+    );
+    announceReadiness(engine, this.#logger, this.#clock, this.#startedMs);
+  }
+
+  #startConsensus(cell: SharedArrayBuffer, link: MessagePort): Promise<ConsensusReady> {
+    const entry = import.meta.url.endsWith('.ts') ? './consensus-thread.ts' : './consensus-thread.js';
+    const worker = new Worker(new URL(entry, import.meta.url), {
+      workerData: this.#threadData(cell, link),
+      transferList: [link],
+    });
+    worker.on('error', (error) => die(this.#logger, `the consensus thread died: ${error.stack ?? error.message}`));
+    worker.on('exit', (code) => {
+      if (!this.#stopping) die(this.#logger, `the consensus thread ended with code ${code}`);
+    });
+    return new Promise((resolve, reject) => {
+      let isReady = false;
+      worker.on('message', (message: ConsensusThreadMessage) => {
+        if (message.type === 'ready') {
+          isReady = true;
+          resolve(message);
+        } else if (isReady) {
+          die(this.#logger, `the consensus thread failed: ${message.message}`);
+        } else {
+          reject(message.code === 'INTERNAL' ? new Error(message.message) : new OperationalError(message.code as 'DATA_DIR', message.message));
+        }
+      });
+    });
+  }
+
+  #threadData(cell: SharedArrayBuffer, link: MessagePort): ConsensusThreadData {
+    const { values } = this.#loaded;
+    return {
+      dir: path.resolve(values.dir),
+      nodeName: values['node-id'],
+      clusterId: values['cluster-id'],
+      clusterSecret: values['cluster-secret'],
+      peers: this.#members.map(({ id, name, host, peerPort }) => ({ id, name, host, port: peerPort })),
+      peerBind: values['peer-bind'][0] ?? '127.0.0.1',
+      peerPort: peerPortOf(values),
+      heartbeatMs: values['heartbeat-interval-ms'],
+      electionMs: values['election-timeout-ms'],
+      leaseDriftMs: values['lease-drift-ms'],
+      readConsistency: values['read-consistency'],
+      failpoints: values.failpoint,
+      cell,
+      link,
+      logger: this.#loggerOptions,
+    };
+  }
+
+  #makeMachine(): Machine {
+    return new Machine(
+      new CommandTable(allCommands),
+      {
+        handlerThrew: (command, index, error) =>
+          this.#logger.error({ command, index, error }, 'a write command failed inside, the same on every node: please report this'),
+        diverged: (index, own, leader) =>
+          die(
+            this.#logger,
+            `this node's data differ from the leader's at log index ${index} (digest ${own}, leader ${leader}): it stops serving. ` +
+              `Keep its directory for a bug report, then take the node in again: holdfast init --rejoin yes in an empty directory`,
+          ),
+      },
+      () => this.#clock.monotonicMs(),
+    );
+  }
+
+  #makeServer(config: Config, machine: Machine, nodeId: number): Server {
+    const { values } = this.#loaded;
+    return new Server({
+      config,
+      table: machine.table,
+      clock: this.#clock,
+      entropy: this.#entropy,
+      logger: this.#logger,
+      nodeId,
+      members: this.#members.map(({ id, name, host, clientPort }) => ({
+        id, name, host, clientPort: name === values['node-id'] ? values.port : clientPort,
+      })),
+      runId: randomBytes(20).toString('hex'),
+      version: VERSION,
+      process: processFacts,
+      onShutdown: () => this.#stop('SHUTDOWN'),
+      onStopped: (reason) => this.#finish(reason),
+    });
+  }
+
+  #makeEngine(config: Config, machine: Machine, server: Server, link: PortEngineLink, cell: SharedCellReader, node: number): Engine {
+    const { values } = this.#loaded;
+    return new Engine({
+      machine,
+      link,
+      cell,
+      clock: this.#clock,
+      logger: this.#logger,
+      host: server,
+      origin: { node, boot: this.#entropy.uint32() },
+      bootstrap: () => ({
+        databases: values.databases,
+        hashKey: randomBytes(16),
+        settings: REPLICATED_SETTING_NAMES.map((name) => [name, config.seed()[name]] as const),
+      }),
+      readConsistency: values['read-consistency'],
+      uncertainAfterMs: values['uncertain-after-ms'],
+      leaderWaitMs: LEADER_WAIT_ELECTIONS * values['election-timeout-ms'],
+    });
+  }
+
+  #makeListener(server: Server): ClientListener {
+    const { values } = this.#loaded;
+    return createClientListener(
+      {
+        bind: values.bind,
+        port: values.port === 0 ? undefined : values.port,
+        ...(values.unixsocket === '' ? {} : { unixSocket: values.unixsocket }),
+        ...(values.unixsocketperm === 0 ? {} : { unixSocketPermissions: values.unixsocketperm }),
+        backlog: values['tcp-backlog'],
+        keepAliveSeconds: values['tcp-keepalive'],
+      },
+      server,
+    );
+  }
+
+  /** A clean stop: no new clients, leadership handed over, replies out. */
+  #stop(why: string): void {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    this.#logger.info({ why }, 'stopping');
+    void this.#listener?.stopAccepting();
+    this.#engine?.shutdown();
+    this.#clock.after(this.#loaded.values['shutdown-timeout'] * 1000, () => this.#finish('the clean stop took too long'));
+  }
+
+  #finish(problem: string): void {
+    this.#engine?.stop();
+    this.#server?.stop();
+    this.#server?.flush();
+    if (problem !== '') this.#logger.warn({ problem }, 'not a clean stop; nothing that was acknowledged is lost');
+    this.#clock.after(GOODBYE_MS, () => process.exit(0));
+  }
 }
 
 /** One line when the node first serves: for the operator, and for scripts that wait for it. */

@@ -14,12 +14,14 @@ import { scanCommands } from './keys-scan.ts';
 import { lcs } from './lcs.ts';
 import { serverAdminCommands } from './server-admin.ts';
 import type { CommandSpec } from './spec.ts';
+import { stringPartCommands } from './string-parts.ts';
 import { stringCommands } from './strings.ts';
 import { transactionCommands } from './transactions.ts';
 
 /** Commands on the data: strings and keys. */
 export const dataCommands: readonly CommandSpec[] = [
   ...stringCommands,
+  ...stringPartCommands,
   ...counterCommands,
   lcs,
   ...keyCommands,

@@ -1,7 +1,7 @@
 // What several families read out of their arguments: 64-bit numbers, database numbers, deadlines, SET's and GETEX's options.
 // Checks without state, so `validate` and the handlers share it. Owns nothing but the scratch `stringOptions`.
 import type { Args } from '../resp/args.ts';
-import { Errors } from './errors.ts';
+import { Errors, invalidExpire } from './errors.ts';
 
 const INT64_MAX = 9223372036854775807n;
 const INT64_MIN = -9223372036854775808n;
@@ -72,6 +72,12 @@ export function positiveDeadline(args: Args, i: number, unitMs: number, baseMs: 
     return isInteger64(args, i) ? DEADLINE_INVALID : DEADLINE_NOT_INTEGER;
   }
   return args.integer(i) === 0 ? DEADLINE_INVALID : deadline(args, i, unitMs, baseMs);
+}
+
+/** What is wrong with a deadline, as an error text, or undefined. */
+export function deadlineFault(whenMs: number, command: string): string | undefined {
+  if (Number.isNaN(whenMs)) return Errors.notInteger;
+  return whenMs === DEADLINE_INVALID ? invalidExpire(command) : undefined;
 }
 
 /** The options of SET (after the value) or GETEX (after the key), as `parseStringOptions` left them. */

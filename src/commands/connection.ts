@@ -139,9 +139,8 @@ function select(context: CommandContext): void {
   if (index < -(2n ** 31n) || index >= 2n ** 31n) return reply.error('ERR value is out of range, value must between -2147483648 and 2147483647');
   if (index < 0n || index >= BigInt(keyspace.databases)) return reply.error(Errors.invalidDbIndex);
   context.db = keyspace.database(Number(index));
-  // Inside EXEC this runs on every node: only the database of the commands after it changes here, and the server takes the
-  // last one over into the session on the node where the client is.
-  if (context.mode === 'read') context.session.db = Number(index);
+  // Runs where the client is only; inside EXEC the machine has moved `context.db` on every node by itself.
+  context.session.db = Number(index);
   reply.ok();
 }
 

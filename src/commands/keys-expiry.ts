@@ -1,9 +1,9 @@
 // Deadlines of keys: EXPIRE and theirs, PERSIST, TTL and theirs. Deadlines are absolute milliseconds, fixed at apply.
 // One difference from Redis: deadlines past 2^53 − 1 ms (the year 287396) are kept as that moment.
 import type { Args } from '../resp/args.ts';
-import { deadline, DEADLINE_INVALID, printed } from './arguments.ts';
+import { deadline, deadlineFault, printed } from './arguments.ts';
 import type { CommandContext } from './context.ts';
-import { Errors, invalidExpire } from './errors.ts';
+import { Errors } from './errors.ts';
 import { ONE_KEY, type CommandSpec } from './spec.ts';
 
 const NX = 1;
@@ -27,11 +27,6 @@ function parseConditions(args: Args): number | string {
   if ((conditions & NX) !== 0 && conditions !== NX) return nxWithOthers;
   if ((conditions & (GT | LT)) === (GT | LT)) return gtWithLt;
   return conditions;
-}
-
-function deadlineFault(whenMs: number, command: string): string | undefined {
-  if (Number.isNaN(whenMs)) return Errors.notInteger;
-  return whenMs === DEADLINE_INVALID ? invalidExpire(command) : undefined;
 }
 
 function validateExpire(args: Args, unitMs: number, command: string): string | undefined {

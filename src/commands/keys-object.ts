@@ -16,26 +16,20 @@ const freqUnderLru = `ERR An LFU maxmemory policy is not selected, access freque
 const SHARED_INTEGERS = 10_000;
 const SHARED_REFCOUNT = 2_147_483_647;
 
-/** What clients show their users: Redis's own words. */
 const OBJECT_HELP = [
   'ENCODING <key>',
-  '    Return the kind of internal representation used in order to store the value',
-  '    associated with a <key>.',
+  '    How the value of <key> is kept in memory.',
   'FREQ <key>',
-  '    Return the access frequency index of the <key>. The returned integer is',
-  '    proportional to the logarithm of the recent access frequency of the key.',
+  '    How often <key> was accessed lately, on a logarithmic scale; under an LFU policy.',
   'IDLETIME <key>',
-  '    Return the idle time of the <key>, that is the approximated number of',
-  '    seconds elapsed since the last access to the key.',
+  '    Seconds since the last access to <key>; under any other policy.',
   'REFCOUNT <key>',
-  '    Return the number of references of the value associated with the specified',
-  '    <key>.',
+  '    References to the value of <key>; what Redis would say.',
 ];
 
 const MEMORY_HELP = [
   'USAGE <key> [SAMPLES <count>]',
-  '    Return memory in bytes used by <key> and its value. Nothing is sampled:',
-  '    the allocator knows.',
+  '    Bytes that <key> and its value take. Nothing is sampled: the allocator knows.',
 ];
 
 /** The live key at argument 2, or 0 with null replied. */

@@ -3,6 +3,7 @@
 import { ValueType } from '../keyspace/types.ts';
 import { integerClamped } from './arguments.ts';
 import type { CommandContext } from './context.ts';
+import { copyBytes } from '../base/bytes.ts';
 import { Errors } from './errors.ts';
 import type { CommandSpec } from './spec.ts';
 
@@ -41,7 +42,7 @@ function stringAt(context: CommandContext, i: number): Uint8Array | undefined {
   if (key === 0) return new Uint8Array(0);
   if (context.keyspace.type(key) !== ValueType.string) return undefined;
   const span = context.keyspace.stringSpan(key);
-  return span.bytes.slice(span.start, span.end);
+  return copyBytes(span.bytes, span.start, span.end);
 }
 
 /** Cell i × (b.length + 1) + j: the length of the longest common subsequence of a's first i and b's first j bytes. */

@@ -37,3 +37,11 @@ export function sameArguments(context: CommandContext, i: number, j: number): bo
   }
   return true;
 }
+
+/** Sets the key at argument 1 to argument `i`, number and short encodings found as Redis does. */
+export function setTo(context: CommandContext, i: number, expiryMs: number): void {
+  const { args } = context;
+  const { bytes, starts, ends } = args;
+  context.db.setString(bytes, starts[1]!, ends[1]!, bytes, starts[i]!, ends[i]!, expiryMs);
+  context.dirty++;
+}

@@ -83,8 +83,6 @@ export class PageRuns {
     }
     if (at > 0 && (table.tag[at - 1]! & 3) === PageKind.free) {
       const before = table.tag[at - 1]! >>> 2;
-      table.tag[at - 1] = PageKind.interior;
-      table.tag[at] = PageKind.interior;
       at -= before;
       length += before;
       this.#unlink(segment, table, at);

@@ -19,6 +19,7 @@ export function acceptLeader(core: RaftCore, m: Message): boolean {
 
 export function handleAppend(core: RaftCore, m: Message): void {
   const { log } = core;
+  if (m.index <= log.commit) assertAgreesWithCommitted(core, m);
   if (m.index < log.commit) {
     // Old news: this node has committed further, and the leader has all that is committed.
     core.send(MessageType.appendResponse, m.from, { index: log.commit, context: m.context });
@@ -30,17 +31,31 @@ export function handleAppend(core: RaftCore, m: Message): void {
   }
   const conflict = log.findConflict(m.entries);
   if (conflict >= 0) {
-    const entries = m.entries.slice(conflict);
-    assert(
-      entries[0]!.index > log.commit,
-      () => `node ${core.id}: leader ${m.from} of term ${m.term} would replace committed entry ${entries[0]!.index}`,
-    );
-    log.append(entries);
+    log.append(m.entries.slice(conflict));
   }
   const last = m.index + m.entries.length;
   if (core.heartbeatCommitMax < last) core.heartbeatCommitMax = last;
   log.commitTo(Math.min(m.commit, last));
   core.send(MessageType.appendResponse, m.from, { index: last, context: m.context });
+}
+
+/**
+ * A leader has every committed entry, so no append of its own, however late or often it comes, differs from what is
+ * committed here. One that does says that safety is lost: this node stops rather than go along.
+ */
+function assertAgreesWithCommitted(core: RaftCore, m: Message): void {
+  const check = (index: number, term: number): void => {
+    const own = core.log.term(index);
+    assert(
+      own === undefined || own === term,
+      () => `node ${core.id}: leader ${m.from} of term ${m.term} has ${index}/${term}, committed here is ${index}/${own}`,
+    );
+  };
+  check(m.index, m.logTerm);
+  for (const entry of m.entries) {
+    if (entry.index > core.log.commit) return;
+    check(entry.index, entry.term);
+  }
 }
 
 function refuse(core: RaftCore, m: Message): void {

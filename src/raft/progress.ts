@@ -143,6 +143,7 @@ export class Progress {
     this.next = next;
     this.sentCommit = Math.min(this.sentCommit, next - 1);
     this.#flowPaused = false;
+    this.#probeBytes = 0;
     this.inflights.clear();
   }
 

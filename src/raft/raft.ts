@@ -190,6 +190,7 @@ export class RaftNode {
   /** The connection to this member broke: what was on its way may be lost, so it is probed. Optional; without it a heartbeat's answer finds out later. */
   unreachable(id: NodeId): void {
     const progress = this.#core.leadership?.progress.get(id);
+    progress?.spoke();
     if (progress?.state === 'replicate') progress.becomeProbe();
   }
 

@@ -6,6 +6,7 @@
 //   [2, id, term, count]          records forwarded to the leader of `term`; body: one part, the records
 //   [3, id, term, reason]         the leader of `term` did not take the forwarded records `id`
 import { Packr } from 'msgpackr';
+import { copyBytes } from '../base/bytes.ts';
 import { entryFault, entryIndex, entryKind, entryTerm } from '../base/entry.ts';
 import { MessageType, type Entry, type Message, type NodeId } from '../raft/types.ts';
 
@@ -84,7 +85,7 @@ function decodeRaft(from: NodeId, to: NodeId, list: unknown[], body: readonly Ui
   const entries: Entry[] = [];
   for (const part of body) {
     // A part may be a view of a larger receive buffer, which a cached entry must not keep alive.
-    const bytes = part.buffer.byteLength > part.length + 1024 ? part.slice() : part;
+    const bytes = part.buffer.byteLength > part.length + 1024 ? copyBytes(part) : part;
     const fault = entryFault(bytes);
     if (fault !== undefined) return `entry ${index + entries.length + 1} from the peer: ${fault}`;
     entries.push({ term: entryTerm(bytes), index: entryIndex(bytes), kind: entryKind(bytes), bytes });

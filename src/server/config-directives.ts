@@ -103,7 +103,7 @@ const cluster = {
   'cluster-id': text('', { group: 'cluster', form: /^[A-Za-z0-9_-]{0,64}$/, expected: 'a name of up to 64 letters, digits, - and _', docs: 'Name of the cluster; nodes of another one are refused. Empty: chosen when the cluster is bootstrapped.' }),
   peers: peerList({ group: 'cluster', docs: 'The members at bootstrap, this node among them: name=host:peer-port, or name=host:peer-port/client-port. Empty: a cluster of this node alone.' }),
   'peer-port': int(0, 0, 65535, { group: 'cluster', docs: 'TCP port for the other nodes; 0: the one that peers gives for this node, else port + 10000.' }),
-  'peer-bind': words(['127.0.0.1'], { group: 'cluster', docs: 'Addresses that the other nodes may connect to. Anything but this machine needs a cluster-secret.' }),
+  'peer-bind': words(['127.0.0.1'], { group: 'cluster', docs: 'Address that the other nodes may connect to. Anything but this machine needs a cluster-secret.' }),
   'cluster-secret': text('', { group: 'cluster', sensitive: true, docs: 'Shared by all nodes: what peers prove to each other.' }),
   'read-consistency': oneOf('lease', ['lease', 'quorum'], { group: 'cluster', runtime: true, docs: 'How the leader makes sure that it leads before it answers a linearizable read: by its lease (clocks of bounded drift), or by asking a majority.' }),
   'follower-writes': oneOf('forward', ['forward', 'moved', 'error'], { group: 'cluster', runtime: true, docs: 'What a node that does not lead does with a write: forwards it, answers -MOVED, or refuses it.' }),
@@ -208,6 +208,7 @@ function* peerMistakes(values: Readonly<ConfigValues>): Iterable<{ directive: Di
   const peerPort = peerPortOf(values);
   if (peerPort > 65535) yield { directive: 'peer-port', problem: `port + 10000 is ${peerPort}, beyond 65535: give a peer-port` };
   else if (peerPort === values.port) yield { directive: 'peer-port', problem: `${peerPort} is also the port for clients` };
+  if (values['peer-bind'].length !== 1) yield { directive: 'peer-bind', problem: 'is one address' };
   const open = values['peer-bind'].find((address) => !LOOPBACK.test(address));
   if (open !== undefined && values['cluster-secret'] === '') {
     yield { directive: 'peer-bind', problem: `${open} lets other machines connect, which needs a cluster-secret` };

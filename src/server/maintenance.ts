@@ -1,6 +1,7 @@
 // What the node does about its data without being asked: expires, evicts, checkpoints, grows tables. The leader decides,
 // and everything it decides goes through the log as a record; the keyspace is only looked at here.
 import type { Entropy } from '../ports/entropy.ts';
+import { copyBytes } from '../base/bytes.ts';
 import type { Engine } from '../replica/engine.ts';
 import { RecordKind, type RecordBuilder } from '../machine/record-codec.ts';
 import type { Keyspace } from '../keyspace/keyspace.ts';
@@ -125,7 +126,7 @@ export class Maintenance {
       count++;
       const span = keyspace.keySpan(victim.key);
       const list = chosen.get(victim.db);
-      const key = span.bytes.slice(span.start, span.end);
+      const key = copyBytes(span.bytes, span.start, span.end);
       if (list === undefined) chosen.set(victim.db, [key]);
       else list.push(key);
     }
@@ -194,7 +195,7 @@ export class Maintenance {
 export function expiredKey(keyspace: Keyspace, number: number, key: Handle): ExpiredKey {
   const deadlineMs = keyspace.expiryMs(key);
   const span = keyspace.keySpan(key);
-  return { db: number, key: span.bytes.slice(span.start, span.end), deadlineMs };
+  return { db: number, key: copyBytes(span.bytes, span.start, span.end), deadlineMs };
 }
 
 function sizeOf(db: Database, onlyVolatile: boolean): number {

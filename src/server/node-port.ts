@@ -13,7 +13,7 @@ import type { MemberState } from '../ports/link.ts';
 import { NullReply } from '../resp/null-reply.ts';
 import type { Reply } from '../resp/reply.ts';
 import { buildInfo, type InfoDatabase, type InfoSource } from './info.ts';
-import type { Server } from './server.ts';
+import type { ProcessFacts, Server } from './server.ts';
 import type { Session } from './session.ts';
 
 interface Waiter {
@@ -323,27 +323,21 @@ export class NodePort implements ServerPort {
     const { options, engine, stats, sessions } = server;
     const { values } = options.config;
     const { machine } = engine;
-    const process = options.process();
-    const keyspace = machine.bootstrapped ? machine.keyspace : undefined;
-    const usedBytes = keyspace?.usedBytes ?? 0;
-    const raft = this.raft();
-    let clientBytes = 0;
-    for (const session of sessions.values()) clientBytes += session.info.totalBytes;
-    const hits = server.hits;
+    const facts = options.process();
     return {
       server: {
         holdfastVersion: options.version,
-        os: process.os,
+        os: facts.os,
         archBits: 64,
-        processId: process.pid,
+        processId: facts.pid,
         runId: options.runId,
         tcpPort: values.port,
         wallMs: this.wallMs(),
         uptimeMs: this.wallMs() - this.startedAtMs,
         hz: values.hz,
-        executable: process.executable,
+        executable: facts.executable,
         configFile: options.config.file,
-        nodeVersion: process.nodeVersion,
+        nodeVersion: facts.nodeVersion,
       },
       clients: {
         connected: sessions.size,
@@ -352,58 +346,79 @@ export class NodePort implements ServerPort {
         recentMaxOutputBuffer: 0,
         blocked: 0,
       },
-      memory: {
-        usedBytes,
-        peakBytes: Math.max(this.#memoryPeak, usedBytes),
-        residentBytes: process.rssBytes,
-        reservedBytes: keyspace?.reservedBytes ?? 0,
-        startupBytes: 0,
-        overheadBytes: 0,
-        systemBytes: process.systemBytes,
-        maxMemoryBytes: values.maxmemory,
-        policy: values['maxmemory-policy'],
-        clientBytes,
-      },
+      memory: this.#infoMemory(facts),
       persistence: {
         loading: !machine.bootstrapped,
         logWritable: engine.logFailure === undefined,
         lastSaveWallMs: this.startedAtMs,
       },
-      stats: {
-        connectionsReceived: stats.connections,
-        commandsProcessed: stats.commands,
-        opsPerSecond: stats.commandsPerSecond,
-        inputBytes: stats.inputBytes,
-        outputBytes: stats.outputBytes,
-        inputKbps: 0,
-        outputKbps: 0,
-        rejectedConnections: stats.rejectedConnections,
-        expiredKeys: keyspace?.expiredKeys ?? 0,
-        evictedKeys: keyspace?.evictedKeys ?? 0,
-        evictedClients: 0,
-        keyspaceHits: hits.hits,
-        keyspaceMisses: hits.misses,
-        errorReplies: stats.errors,
-        readsProcessed: 0,
-        writesProcessed: 0,
-      },
-      cpu: { systemSeconds: process.systemCpuSeconds, userSeconds: process.userCpuSeconds },
-      raft: {
-        nodeId: raft.nodeName,
-        state: raft.role,
-        leaderId: raft.leaderName,
-        leaderAddr: raft.leaderAddr,
-        term: raft.term,
-        commitIndex: raft.commitIndex,
-        appliedIndex: raft.appliedIndex,
-        lastIndex: raft.lastIndex,
-        replicas: raft.members
-          .filter((member) => member.name !== raft.nodeName)
-          .map((m) => ({ host: m.host, port: m.clientPort, connected: m.connected, matchIndex: m.matchIndex, lagMs: m.lagMs })),
-      },
+      stats: this.#infoStats(),
+      cpu: { systemSeconds: facts.systemCpuSeconds, userSeconds: facts.userCpuSeconds },
+      raft: this.#infoRaft(),
       errors: stats.errorCodes,
       commands: [],
       databases: this.#databases(),
+    };
+  }
+
+  #infoMemory(facts: ProcessFacts): InfoSource['memory'] {
+    const { options, engine, sessions } = this.#server;
+    const { values } = options.config;
+    const keyspace = engine.machine.bootstrapped ? engine.machine.keyspace : undefined;
+    const usedBytes = keyspace?.usedBytes ?? 0;
+    let clientBytes = 0;
+    for (const session of sessions.values()) clientBytes += session.info.totalBytes;
+    return {
+      usedBytes,
+      peakBytes: Math.max(this.#memoryPeak, usedBytes),
+      residentBytes: facts.rssBytes,
+      reservedBytes: keyspace?.reservedBytes ?? 0,
+      startupBytes: 0,
+      overheadBytes: 0,
+      systemBytes: facts.systemBytes,
+      maxMemoryBytes: values.maxmemory,
+      policy: values['maxmemory-policy'],
+      clientBytes,
+    };
+  }
+
+  #infoStats(): InfoSource['stats'] {
+    const { engine, stats, hits } = this.#server;
+    const keyspace = engine.machine.bootstrapped ? engine.machine.keyspace : undefined;
+    return {
+      connectionsReceived: stats.connections,
+      commandsProcessed: stats.commands,
+      opsPerSecond: stats.commandsPerSecond,
+      inputBytes: stats.inputBytes,
+      outputBytes: stats.outputBytes,
+      inputKbps: 0,
+      outputKbps: 0,
+      rejectedConnections: stats.rejectedConnections,
+      expiredKeys: keyspace?.expiredKeys ?? 0,
+      evictedKeys: keyspace?.evictedKeys ?? 0,
+      evictedClients: 0,
+      keyspaceHits: hits.hits,
+      keyspaceMisses: hits.misses,
+      errorReplies: stats.errors,
+      readsProcessed: 0,
+      writesProcessed: 0,
+    };
+  }
+
+  #infoRaft(): InfoSource['raft'] {
+    const raft = this.raft();
+    return {
+      nodeId: raft.nodeName,
+      state: raft.role,
+      leaderId: raft.leaderName,
+      leaderAddr: raft.leaderAddr,
+      term: raft.term,
+      commitIndex: raft.commitIndex,
+      appliedIndex: raft.appliedIndex,
+      lastIndex: raft.lastIndex,
+      replicas: raft.members
+        .filter((member) => member.name !== raft.nodeName)
+        .map((m) => ({ host: m.host, port: m.clientPort, connected: m.connected, matchIndex: m.matchIndex, lagMs: m.lagMs })),
     };
   }
 

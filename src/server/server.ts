@@ -19,6 +19,7 @@ import type { Logger } from '../ports/logger.ts';
 import { Args } from '../resp/args.ts';
 import { parseMultibulk, RequestDecoder } from '../resp/decoder.ts';
 import type { Reply } from '../resp/reply.ts';
+import { ReplyPool } from '../resp/reply-pool.ts';
 import type { ReplyWriter } from '../resp/reply-writer.ts';
 import type { Engine, EngineHost } from '../replica/engine.ts';
 import type { Config } from './config.ts';
@@ -76,6 +77,8 @@ export class Server implements EngineHost, ClientEvents {
   readonly options: ServerOptions;
   readonly table: CommandTable;
   readonly stats = new Stats();
+  /** Output buffers, shared by all sessions. */
+  readonly replyPool = new ReplyPool();
   readonly log: Logger;
   readonly sessions = new Map<number, Session>();
   readonly #bySocket = new Map<ClientSocket, Session>();

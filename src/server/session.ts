@@ -9,13 +9,15 @@
 //   known (#unresolved > 0), no write is sent.
 // - A command that cannot go on (#stalled) stops everything behind it; its bytes are kept, nothing of it has happened.
 import { assert } from '../base/assert.ts';
+import { copyBytes } from '../base/bytes.ts';
 import { Errors } from '../commands/errors.ts';
 import type { ClientInfo, ReadConsistency, ReplyMode, SessionPort } from '../commands/ports.ts';
 import type { CommandSpec } from '../commands/spec.ts';
 import { RecordKind } from '../machine/record-codec.ts';
 import type { ClientSocket } from '../ports/client-listener.ts';
 import { Args } from '../resp/args.ts';
-import { parseRequestInto, RequestDecoder } from '../resp/decoder.ts';
+import type { RequestDecoder } from '../resp/decoder.ts';
+import { parseRequestInto } from '../resp/decoder.ts';
 import { NullReply } from '../resp/null-reply.ts';
 import type { Reply } from '../resp/reply.ts';
 import { ReplyWriter } from '../resp/reply-writer.ts';
@@ -90,7 +92,7 @@ export class Session implements SessionPort {
     this.#server = server;
     this.id = id;
     this.socket = socket;
-    this.writer = new ReplyWriter();
+    this.writer = new ReplyWriter(server.replyPool);
     this.decoder = server.newDecoder();
     this.createdMs = server.monotonicMs();
     this.lastActiveMs = this.createdMs;
@@ -190,7 +192,7 @@ export class Session implements SessionPort {
   // --- dispatch
 
   #stall(args: Args, start: number, end: number): false {
-    this.#stalled = args.bytes.slice(start, end);
+    this.#stalled = copyBytes(args.bytes, start, end);
     return false;
   }
 
@@ -234,7 +236,7 @@ export class Session implements SessionPort {
   }
 
   #count(spec: CommandSpec): void {
-    this.lastCommand = spec.name;
+    this.lastCommand = this.#server.table.fullName(spec);
     this.#server.stats.commands++;
   }
 
@@ -257,12 +259,17 @@ export class Session implements SessionPort {
   }
 
   #writerFor(silent: boolean): Reply {
-    if (silent || this.closing) return nullReply;
-    this.writer.protocol = this.protocol;
-    return this.writer;
+    return silent || this.closing ? nullReply : this.writer;
   }
 
-  protocol: 2 | 3 = 2;
+  get protocol(): 2 | 3 {
+    return this.writer.protocol;
+  }
+
+  /** HELLO's own reply is in the protocol that it asks for. */
+  set protocol(protocol: 2 | 3) {
+    this.writer.protocol = protocol;
+  }
 
   // --- writes
 
@@ -344,10 +351,10 @@ export class Session implements SessionPort {
     if (this.#idle && this.#server.engine.reads.admit(this.readConsistency)) {
       const expired = this.#server.runRead(this, spec, args, this.#writerFor(silent), this.#server.engine.reads.timeMs, this.db);
       if (!expired) return;
-      this.#readLater(spec, args.bytes.slice(start, end), silent, this.db, undefined);
+      this.#readLater(spec, copyBytes(args.bytes, start, end), silent, this.db, undefined);
       return;
     }
-    const bytes = args.bytes.slice(start, end);
+    const bytes = copyBytes(args.bytes, start, end);
     this.#readLater(spec, bytes, silent, this.db, this.#ticket(this.readConsistency));
   }
 

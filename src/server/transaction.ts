@@ -1,6 +1,7 @@
 // What stands between MULTI and EXEC on one connection: the queued commands as RESP bytes, and the watched keys with
 // their versions. Owns nothing else; what EXEC does with it is the session's and the machine's business.
 import { assert } from '../base/assert.ts';
+import { copyBytes } from '../base/bytes.ts';
 import { RECORD_BYTES_MAX } from '../base/limits.ts';
 import { NO_WATCH, type RecordBuilder, type WatchedKey } from '../machine/record-codec.ts';
 import type { CommandSpec } from '../commands/spec.ts';
@@ -55,7 +56,7 @@ export class Transaction {
     }
     if (spec.class === 'write') this.#hasWrite = true;
     this.bytes += end - start;
-    this.#queued.push(bytes.slice(start, end));
+    this.#queued.push(copyBytes(bytes, start, end));
   }
 
   watch(db: number, key: Uint8Array, version: number, appliedIndex: number): void {

@@ -101,7 +101,7 @@ describe.skipIf(oracleMissing !== undefined)(`against redis-server${oracleMissin
       const value = parseReply(replies[2 * i + 1]!);
       const theirs = typeof value === 'object' && value !== null && 'error' in value ? value.error : value;
       const ours = add(a, b);
-      if (ours !== theirs) different.push(`${a} + ${b}: ours ${ours}, theirs ${String(theirs)}`);
+      if (ours !== theirs) different.push(`${a} + ${b}: ours ${ours}, theirs ${JSON.stringify(theirs)}`);
     });
     expect(different, `seed ${seed}`).toEqual([]);
   });

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { ValueType } from '../../src/keyspace/types.ts';
 import { Harness } from './harness.ts';
 
 const error = (text: string): { error: string } => ({ error: text });
@@ -279,5 +280,51 @@ describe('LCS', () => {
     const three = new Harness({ protocol: 3 });
     expect(three.wire('LCS', 'x', 'y', 'IDX')).toBe('%2\r\n$7\r\nmatches\r\n*0\r\n$3\r\nlen\r\n:0\r\n');
     expect(three.wire('GET', 'x')).toBe('_\r\n');
+  });
+});
+
+describe('a key that holds something else than a string', () => {
+  /** Until there are other types: a keyspace that says every value is a list. */
+  function nodeWithList(): Harness {
+    const node = new Harness();
+    node.run('SET', 'k', '1');
+    node.keyspace.type = () => ValueType.list;
+    return node;
+  }
+
+  test.each([
+    ['GET'],
+    ['GETSET', 'v'],
+    ['GETDEL'],
+    ['GETEX'],
+    ['GETEX', 'EX', '10'],
+    ['SET', 'v', 'GET'],
+    ['SET', 'v', 'NX', 'GET'],
+    ['APPEND', 'v'],
+    ['STRLEN'],
+    ['SETRANGE', '0', 'v'],
+    ['SETRANGE', '0', ''],
+    ['GETRANGE', '0', '-1'],
+    ['INCR'],
+    ['INCRBY', '2'],
+    ['DECRBY', '9223372036854775807'],
+    ['INCRBYFLOAT', 'x'],
+  ])('%s %s', (command, ...rest) => {
+    const node = nodeWithList();
+    const before = { ...node.keyspace.digest() };
+    expect(node.run(command, 'k', ...rest)).toEqual(
+      error('WRONGTYPE Operation against a key holding the wrong kind of value'),
+    );
+    expect(node.keyspace.digest()).toEqual(before);
+    expect(node.context.dirty).toBe(0);
+  });
+
+  test('MGET, LCS, TYPE, SET', () => {
+    const node = nodeWithList();
+    expect(node.run('MGET', 'k')).toEqual([null]);
+    expect(node.run('LCS', 'k', 'k')).toEqual(error('ERR The specified keys must contain string values'));
+    expect(node.run('TYPE', 'k')).toBe('list');
+    expect(node.run('SCAN', 0, 'TYPE', 'LIST')).toEqual(['0', ['k']]);
+    expect(node.run('SET', 'k', 'v')).toBe('OK');
   });
 });

@@ -111,8 +111,15 @@ describe('declarations', () => {
   });
 });
 
-/** Where a declaration is meant to differ from Redis 7.0.15's COMMAND INFO: full name, what, why. */
+/** Where a declaration is meant to differ from Redis 7.0.15's COMMAND INFO, and why. */
 const DIFFERENCES: ReadonlyMap<string, string> = new Map([
+  ['client|no-touch', 'of Redis 7.2: newer clients send it when they connect'],
+  ['holdfast', 'ours'],
+  ['holdfast|help', 'ours'],
+  ['holdfast|index', 'ours'],
+  ['holdfast|read', 'ours'],
+  ['holdfast|status', 'ours'],
+  ['holdfast|transfer', 'ours'],
 ]);
 
 interface Info {
@@ -159,6 +166,9 @@ describe.skipIf(oracleMissing !== undefined)(`COMMAND INFO of redis-server${orac
   });
 
   test('differences that are listed are differences', () => {
-    for (const name of DIFFERENCES.keys()) expect(table.lookupName(name), name).toBeDefined();
+    for (const name of DIFFERENCES.keys()) {
+      expect(table.lookupName(name), name).toBeDefined();
+      expect(theirs.has(name), name).toBe(false);
+    }
   });
 });

@@ -56,7 +56,7 @@ describe('dictionary', () => {
     ['good', goodHash, 2, 20_000],
     ['poor', poorHash, fresh, 300],
     ['good', goodHash, fresh, 20_000],
-  ] as const)('agrees with a Map and swap-remove (%s hash, seed %i)', (_, hash, seed, sizeMax) => {
+  ] as const)('agrees with a Map and swap-remove ($0 hash, seed $2)', (_, hash, seed, sizeMax) => {
     const random = new Prng(seed);
     const table = new Table(hash);
     const { dictionary } = table;
@@ -107,8 +107,8 @@ describe('dictionary', () => {
       run = dictionary.rehashing ? run + 1 : 0;
       longest = Math.max(longest, run);
     }
-    // 131072 places at 8 a mutation.
-    expect(longest).toBeGreaterThanOrEqual(16_000);
+    // The largest growth moves 131072 places, 8 a mutation; it begins at 13/16 of them, so it is cut off at the end.
+    expect(longest).toBe(120_000 - Math.floor((131_072 * 13) / 16));
     while (dictionary.rehashStep(1000));
     const grown = table.meter.bytes;
     for (let i = 0; i < 119_000; i++) {

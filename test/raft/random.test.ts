@@ -58,8 +58,9 @@ class World {
         inflightMessagesMax,
         uncommittedBytesMax: 5_000,
         readConsistency,
-        // Often the shortest timeout, which is where leases and promises meet.
-        random: (bound: number) => (this.prng.chance(0.5) ? 0 : this.prng.below(bound)),
+        // Often the shortest timeout, which is where leases and promises meet. (Never so for the origin of read numbers:
+        // seed 1724298681 showed a stale read where two lives of a node had the same.)
+        random: (bound: number) => (bound <= electionTicks && this.prng.chance(0.5) ? 0 : this.prng.below(bound)),
       };
       this.nodes.push(new SimNode(config, sees));
       this.#nextTickMs.set(id, this.prng.below(TICK_MS));

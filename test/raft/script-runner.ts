@@ -136,6 +136,7 @@ export class ScriptRunner {
     mute: ([id, peer]) => this.#node(id).raft.mute(Number(peer)),
     unmute: ([id, peer]) => this.#node(id).raft.unmute(Number(peer)),
     reset: ([id, peer]) => this.#node(id).raft.resetProgress(Number(peer)),
+    unreachable: ([id, peer]) => this.#node(id).raft.unreachable(Number(peer)),
     compact: ([id, to]) => this.#node(id).disk.compact(Number(to)),
     send: (args, options) => this.#send(args, options),
     lease: ([id]) => this.#lease(this.#node(id)),

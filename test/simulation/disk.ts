@@ -1,0 +1,218 @@
+// A node's disk. SimDisk is what survives; SimLogStore is the open log of one life of the node, as the port asks for:
+// reads see every append handed over, a crash keeps a prefix of them.
+//
+// What must hold here, so that a fault found is the product's: an append is reported only after it is in `durable`;
+// appends become durable in order; after a failure nothing does.
+import { assert } from '../../src/base/assert.ts';
+import { entryFault, entryIndex, entryTerm } from '../../src/base/entry.ts';
+import type { Prng } from '../../src/base/prng.ts';
+import type { HardState, LogAppend, LogStore } from '../../src/ports/log-store.ts';
+import type { SimThread } from './clock.ts';
+import type { Scheduler } from './scheduler.ts';
+
+/** Log, hard state and meta at one moment. Entry i of the log stands at entries[i − 1]. */
+class Contents {
+  hardState: HardState = { term: 0, vote: 0, commit: 0 };
+  entries: Uint8Array[] = [];
+  meta = new Map<string, Uint8Array>();
+
+  apply(append: LogAppend): void {
+    const first = append.entries[0];
+    if (first !== undefined) {
+      const index = entryIndex(first);
+      assert(index >= 1 && index <= this.entries.length + 1, () => `append at ${index} leaves a gap after ${this.entries.length}`);
+      this.entries.length = index - 1;
+      append.entries.forEach((entry, i) => {
+        assert(entryFault(entry) === undefined, () => `append of a broken entry: ${entryFault(entry)}`);
+        assert(entryIndex(entry) === index + i, 'appended entries are consecutive');
+        this.entries.push(entry);
+      });
+    }
+    if (append.hardState !== undefined) this.hardState = append.hardState;
+    if (append.meta !== undefined) for (const [name, value] of append.meta) this.meta.set(name, value);
+  }
+
+  copy(): Contents {
+    const copy = new Contents();
+    copy.hardState = this.hardState;
+    copy.entries = this.entries.slice();
+    copy.meta = new Map(this.meta);
+    return copy;
+  }
+
+  term(index: number): number | undefined {
+    if (index === 0) return 0;
+    const entry = this.entries[index - 1];
+    return entry === undefined ? undefined : entryTerm(entry);
+  }
+}
+
+/** Seeded bugs of the disk, for the tests of the simulation. */
+export interface DiskBugs {
+  /** Appends are reported at once and become durable later, if the node lives. */
+  readonly reportEarly?: boolean;
+  /** A crash loses the newest vote. */
+  readonly dropVote?: boolean;
+}
+
+export interface DiskProfile {
+  readonly meanMs: number;
+  /** Chance that a sync takes up to `slowMs`. */
+  readonly slowChance: number;
+  readonly slowMs: number;
+}
+
+export class SimDisk {
+  durable = new Contents();
+  /** The hard state before the newest, for DiskBugs.dropVote. */
+  #previousHardState: HardState = this.durable.hardState;
+  /** The next append that ends fails, and everything after it. */
+  failNext = false;
+  /** Everything takes at least this long while it lasts. */
+  slowUntilMs = 0;
+  readonly profile: DiskProfile;
+  readonly bugs: DiskBugs;
+  store: SimLogStore | undefined;
+
+  constructor(profile: DiskProfile, bugs: DiskBugs) {
+    this.profile = profile;
+    this.bugs = bugs;
+  }
+
+  open(scheduler: Scheduler, prng: Prng, thread: SimThread): SimLogStore {
+    this.failNext = false;
+    this.store = new SimLogStore(this, this.durable.copy(), scheduler, prng, thread);
+    return this.store;
+  }
+
+  makeDurable(append: LogAppend): void {
+    if (append.hardState !== undefined) this.#previousHardState = this.durable.hardState;
+    this.durable.apply(append);
+  }
+
+  /** The machine loses power: of what was handed over and not yet durable a random prefix is kept. */
+  crash(prng: Prng): void {
+    const pending = this.store?.abandon() ?? [];
+    if (!this.bugs.reportEarly) {
+      const kept = prng.below(pending.length + 1);
+      for (const append of pending.slice(0, kept)) this.makeDurable(append);
+    }
+    if (this.bugs.dropVote) {
+      const { term, commit } = this.durable.hardState;
+      const previous = this.#previousHardState;
+      this.durable.hardState = previous.term === term ? { term, vote: previous.vote, commit } : { term, vote: 0, commit };
+    }
+    this.store = undefined;
+  }
+
+  wipe(): void {
+    assert(this.store === undefined, 'a disk in use is not wiped');
+    this.durable = new Contents();
+  }
+}
+
+interface Pending {
+  readonly append: LogAppend;
+  readonly done: (error?: Error) => void;
+}
+
+export class SimLogStore implements LogStore {
+  readonly #disk: SimDisk;
+  readonly #view: Contents;
+  readonly #scheduler: Scheduler;
+  readonly #prng: Prng;
+  readonly #thread: SimThread;
+  #pending: Pending[] = [];
+  #lastEndMs = 0;
+  #failed = false;
+  #closed = false;
+
+  constructor(disk: SimDisk, view: Contents, scheduler: Scheduler, prng: Prng, thread: SimThread) {
+    this.#disk = disk;
+    this.#view = view;
+    this.#scheduler = scheduler;
+    this.#prng = prng;
+    this.#thread = thread;
+  }
+
+  get hardState(): HardState {
+    return this.#view.hardState;
+  }
+
+  get firstIndex(): number {
+    return this.#view.entries.length === 0 ? 0 : 1;
+  }
+
+  get lastIndex(): number {
+    return this.#view.entries.length;
+  }
+
+  term(index: number): number | undefined {
+    return this.#view.term(index);
+  }
+
+  read(from: number, to: number, bytesMax: number): Uint8Array[] {
+    assert(from >= 1 && to >= from && to <= this.lastIndex, () => `read [${from}, ${to}] of a log that ends at ${this.lastIndex}`);
+    const entries: Uint8Array[] = [];
+    let bytes = 0;
+    for (let index = from; index <= to; index++) {
+      const entry = this.#view.entries[index - 1]!;
+      bytes += entry.length;
+      if (entries.length > 0 && bytes > bytesMax) break;
+      entries.push(entry.slice());
+    }
+    return entries;
+  }
+
+  meta(name: string): Uint8Array | undefined {
+    return this.#view.meta.get(name);
+  }
+
+  append(append: LogAppend, done: (error?: Error) => void): void {
+    assert(!this.#closed, 'nothing is appended to a closed log');
+    // Copied: what the caller does to its arrays later is not on the disk.
+    const own: LogAppend = {
+      ...append,
+      entries: append.entries.map((entry) => entry.slice()),
+      ...(append.meta === undefined ? {} : { meta: new Map(append.meta) }),
+    };
+    this.#view.apply(own);
+    this.#pending.push({ append: own, done });
+    const { meanMs, slowChance, slowMs } = this.#disk.profile;
+    const now = this.#scheduler.nowMs;
+    const ordinaryMs = meanMs * (0.5 + this.#prng.unit());
+    const durationMs = this.#prng.chance(slowChance) ? this.#prng.unit() * slowMs : ordinaryMs;
+    this.#lastEndMs = Math.max(this.#lastEndMs, now + durationMs, this.#disk.slowUntilMs);
+    if (this.#disk.bugs.reportEarly) {
+      this.#thread.post(0.01, () => done());
+      this.#scheduler.at(this.#lastEndMs + 50, () => this.#end(false));
+    } else this.#scheduler.at(this.#lastEndMs, () => this.#end(true));
+  }
+
+  #end(report: boolean): void {
+    const next = this.#pending.shift();
+    if (next === undefined) return; // the node crashed meanwhile
+    if (this.#disk.failNext) this.#failed = true;
+    if (this.#failed) {
+      this.#thread.post(this.#prng.unit(), () => next.done(new Error('simulated: I/O error')));
+      return;
+    }
+    this.#disk.makeDurable(next.append);
+    if (report) this.#thread.post(this.#prng.unit() * 0.1, () => next.done());
+  }
+
+  /** The node is gone: what was not durable is handed back, unless the disk had failed. */
+  abandon(): LogAppend[] {
+    const pending = this.#pending.map(({ append }) => append);
+    this.#pending = [];
+    return this.#failed ? [] : pending;
+  }
+
+  sizeBytes(): number {
+    return this.#view.entries.reduce((sum, entry) => sum + entry.length, 0);
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+}
