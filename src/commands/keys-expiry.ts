@@ -3,7 +3,6 @@
 import type { Args } from '../resp/args.ts';
 import { deadline, deadlineFault, printed } from './arguments.ts';
 import type { CommandContext } from './context.ts';
-import { Errors } from './errors.ts';
 import { ONE_KEY, type CommandSpec } from './spec.ts';
 
 const NX = 1;

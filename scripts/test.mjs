@@ -1,0 +1,43 @@
+// `npm test`: everything that CI runs after type check and lint. Installs, builds, runs the unit project (30 s of
+// simulation included) and the end-to-end project, and closes with the true counts of all that ran.
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { build, install, root } from './prepare.mjs';
+import { ensureTools } from './tools.mjs';
+
+install();
+build();
+ensureTools();
+
+const out = fs.mkdtempSync(path.join(os.tmpdir(), 'holdfast-test-'));
+let passed = 0;
+let failed = 0;
+let skipped = 0;
+let broken = false;
+for (const project of ['unit', 'e2e']) {
+  const report = path.join(out, `${project}.json`);
+  const result = spawnSync(
+    process.execPath,
+    [path.join(root, 'node_modules/vitest/vitest.mjs'), 'run', '--project', project, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`, ...process.argv.slice(2)],
+    { cwd: root, stdio: 'inherit' },
+  );
+  const counts = fs.existsSync(report) ? JSON.parse(fs.readFileSync(report, 'utf8')) : undefined;
+  if (counts === undefined) {
+    console.error(`holdfast: the ${project} tests left no report (status ${result.status}, signal ${result.signal})`);
+    broken = true;
+    continue;
+  }
+  passed += counts.numPassedTests;
+  failed += counts.numFailedTests;
+  skipped += counts.numPendingTests + counts.numTodoTests;
+  // A file that cannot be loaded has no tests to count.
+  if (result.status !== 0 && counts.numFailedTests === 0) {
+    broken = true;
+    failed += Math.max(1, counts.numFailedTestSuites);
+  }
+}
+fs.rmSync(out, { recursive: true, force: true });
+console.log(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
+process.exit(failed > 0 || broken ? 1 : 0);

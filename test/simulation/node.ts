@@ -1,0 +1,255 @@
+// One node: what survives (disk, clocks, data directory's identity) and its lives, each a whole holdfast with its two
+// threads: consensus, engine, machine and the real server with its sessions, on simulated ports.
+import { Prng } from '../../src/base/prng.ts';
+import { allCommands } from '../../src/commands/all.ts';
+import { CommandTable } from '../../src/commands/table.ts';
+import { digestText, Machine } from '../../src/machine/machine.ts';
+import type { LeaseCellReader } from '../../src/ports/lease-cell.ts';
+import type { Logger } from '../../src/ports/logger.ts';
+import { Consensus } from '../../src/replica/consensus.ts';
+import { Engine } from '../../src/replica/engine.ts';
+import { Config } from '../../src/server/config.ts';
+import { loadConfig, type ConfigFiles } from '../../src/server/config-file.ts';
+import { Server } from '../../src/server/server.ts';
+import { NodeTime, SimThread } from './clock.ts';
+import { SimDisk } from './disk.ts';
+import { SimCell, SimLink } from './link.ts';
+import { SimTransport } from './network.ts';
+import type { Simulator } from './simulator.ts';
+import { Violation } from './trace.ts';
+
+/** Seeded bugs of a node, for the tests of the simulation. */
+export interface NodeBugs {
+  /** Wraps the cell that reads look at. */
+  readonly cell?: (reader: LeaseCellReader) => LeaseCellReader;
+  /** Alters an entry before this node's machine applies it. */
+  readonly entry?: (entry: Uint8Array, index: number) => Uint8Array;
+}
+
+const NO_FILES: ConfigFiles = {
+  read: () => '',
+  resolve: (_from: string, path: string) => path,
+} as unknown as ConfigFiles;
+
+const HASH_KEY_BYTES = 16;
+
+export class SimNode {
+  readonly id: number;
+  readonly sim: Simulator;
+  readonly time: NodeTime;
+  readonly disk: SimDisk;
+  readonly bugs: NodeBugs;
+  readonly prng: Prng;
+  incarnation: string;
+  /** In the data directory: survives a crash. */
+  rejoining = false;
+  life: Life | undefined;
+  lives = 0;
+  /** Why it is down, for the operator: a failing disk must be mended before it starts again. */
+  restartAtMs = 0;
+
+  constructor(sim: Simulator, id: number, time: NodeTime, disk: SimDisk, bugs: NodeBugs) {
+    this.sim = sim;
+    this.id = id;
+    this.time = time;
+    this.disk = disk;
+    this.bugs = bugs;
+    this.prng = new Prng(sim.seed, 1000 + id);
+    this.incarnation = this.#newIncarnation();
+  }
+
+  #newIncarnation(): string {
+    let text = '';
+    for (let i = 0; i < 4; i++) text += this.prng.uint32().toString(16).padStart(8, '0');
+    return text;
+  }
+
+  start(): void {
+    if (this.life !== undefined) return;
+    this.lives++;
+    this.sim.note(`node ${this.id} starts (life ${this.lives}${this.rejoining ? ', rejoining' : ''}, log to ${this.disk.durable.entries.length})`);
+    this.life = new Life(this, this.lives);
+    this.life.start();
+  }
+
+  /** The machine loses power. */
+  crash(): void {
+    const { life } = this;
+    if (life === undefined) return;
+    this.sim.note(`node ${this.id} crashes`);
+    this.life = undefined;
+    life.kill();
+    this.disk.crash(this.prng);
+  }
+
+  /** The process has ended by itself, its writes done. */
+  ended(life: Life): void {
+    if (this.life !== life) return;
+    this.sim.note(`node ${this.id} has stopped`);
+    this.life = undefined;
+    life.kill();
+    this.disk.crash(this.prng);
+  }
+
+  /** A new, empty data directory, set up with --rejoin. */
+  replace(): void {
+    this.crash();
+    this.disk.wipe();
+    this.incarnation = this.#newIncarnation();
+    this.rejoining = true;
+    this.sim.note(`node ${this.id} is replaced: incarnation ${this.incarnation.slice(0, 8)}`);
+  }
+}
+
+export class Life {
+  readonly node: SimNode;
+  readonly number: number;
+  readonly boot: number;
+  readonly engineThread: SimThread;
+  readonly consensusThread: SimThread;
+  readonly consensus: Consensus;
+  readonly engine: Engine;
+  readonly machine: Machine;
+  readonly server: Server;
+  readonly cell: SimCell;
+  readonly transport: SimTransport;
+  /** Set when a clean stop was asked for. */
+  stopping = false;
+
+  constructor(node: SimNode, number: number) {
+    const { sim } = node;
+    const { scheduler, checker } = sim;
+    this.node = node;
+    this.number = number;
+    const prng = new Prng(sim.seed, 2000 + node.id * 100_000 + number);
+    this.boot = prng.uint32();
+    this.engineThread = new SimThread('engine', scheduler, prng, node.time);
+    this.consensusThread = new SimThread('consensus', scheduler, prng, node.time);
+    const link = new SimLink(scheduler, prng, this.engineThread, this.consensusThread);
+    this.cell = new SimCell(() => undefined);
+    let before = this.cell.current;
+    this.cell = new SimCell((now) => {
+      const was = before;
+      before = now;
+      checker.published(this, now, was);
+      if (now.selfIsLeader !== was.selfIsLeader || now.term !== was.term) {
+        sim.trace(`n${node.id} ${now.selfIsLeader ? 'LEADS' : 'follows'} term ${now.term} (leader ${now.leaderId}, commit ${now.commit})`);
+      }
+    });
+    const logger = this.#logger();
+    const members = new Map(sim.nodeIds.map((id) => [id, `n${id}`]));
+    const { incarnation, rejoining } = node;
+    this.transport = new SimTransport(
+      sim.network, { nodeId: node.id, incarnation, rejoining }, this.consensusThread,
+      (to, head) => checker.sending(this, to, head),
+    );
+    this.consensus = new Consensus({
+      id: node.id, incarnation, rejoining, members, logger,
+      store: node.disk.open(scheduler, prng, this.consensusThread),
+      transport: this.transport,
+      link: link.consensus,
+      clock: this.consensusThread.clock,
+      cell: this.cell,
+      random: (bound) => prng.below(bound),
+      tickMs: sim.options.tickMs,
+      electionTicks: sim.options.electionTicks,
+      heartbeatTicks: sim.options.heartbeatTicks,
+      leaseDriftMs: sim.options.leaseDriftMs,
+      readConsistency: sim.options.readConsistency,
+      onRejoined: () => {
+        node.rejoining = false;
+        sim.note(`node ${node.id} is a member again`);
+        this.transport.setRejoining(false);
+      },
+    });
+    this.machine = this.#machine();
+    const clock = this.engineThread.clock;
+    const config = new Config(loadConfig(NO_FILES, undefined, ['--hz', '20']), NO_FILES, () => this.machine.settings);
+    const electionMs = sim.options.electionTicks * sim.options.tickMs;
+    this.server = new Server({
+      config, clock, logger,
+      table: this.machine.table,
+      entropy: { uint32: () => prng.uint32() },
+      nodeId: node.id,
+      members: sim.nodeIds.map((id) => ({ id, name: `n${id}`, host: `host${id}`, clientPort: 6379 })),
+      runId: '0'.repeat(40),
+      version: 'simulation',
+      process: () => ({
+        rssBytes: 0, systemBytes: 0, userCpuSeconds: 0, systemCpuSeconds: 0, pid: 1, os: 'simulation', executable: 'none', nodeVersion: 'none',
+      }),
+      onShutdown: () => undefined,
+      onStopped: (reason) => {
+        if (reason !== '') throw new Violation('stopped', `node ${node.id} stopped itself: ${reason}`);
+        this.engine.stop();
+        this.server.stop();
+        this.server.flush();
+        this.engineThread.post(5, () => node.ended(this));
+      },
+    });
+    const cellReader = this.cell.reader();
+    this.engine = new Engine({
+      machine: this.machine,
+      link: link.engine,
+      cell: node.bugs.cell?.(cellReader) ?? cellReader,
+      clock, logger,
+      host: this.server,
+      origin: { node: node.id, boot: this.boot },
+      bootstrap: () => ({
+        databases: 1,
+        hashKey: Uint8Array.from({ length: HASH_KEY_BYTES }, () => prng.below(256)),
+        settings: [],
+      }),
+      readConsistency: sim.options.readConsistency,
+      uncertainAfterMs: 3 * electionMs,
+      leaderWaitMs: 4 * electionMs,
+    });
+    this.server.attach(this.engine);
+  }
+
+  start(): void {
+    this.engineThread.post(0, () => this.engine.start());
+    this.consensusThread.post(this.node.prng.unit() * 5, () => this.consensus.start());
+  }
+
+  kill(): void {
+    this.engineThread.kill();
+    this.consensusThread.kill();
+    this.transport.close();
+    this.node.sim.workload?.nodeGone(this);
+  }
+
+  shutdown(): void {
+    if (this.stopping) return;
+    this.stopping = true;
+    this.engineThread.post(0, () => this.engine.shutdown());
+  }
+
+  #machine(): Machine {
+    const { node } = this;
+    const { sim } = node;
+    const machine = new Machine(
+      new CommandTable(allCommands),
+      {
+        handlerThrew: (command, index, error) => {
+          throw new Violation('machine', `${command} at ${index} threw: ${error instanceof Error ? error.stack : String(error)}`);
+        },
+        diverged: (index, own, leader) => {
+          throw new Violation('checkpoint', `node ${node.id} has digest ${own} at ${index}, the leader ${leader}`);
+        },
+      },
+      () => node.time.monotonicMs(),
+    );
+    const apply = machine.apply.bind(machine);
+    machine.apply = (entry, index, term, timeMs, sink) => {
+      apply(node.bugs.entry?.(entry, index) ?? entry, index, term, timeMs, sink);
+      sim.checker.applied(this, index, entry, machine.bootstrapped ? digestText(machine.digest()) : '');
+    };
+    return machine;
+  }
+
+  #logger(): Logger {
+    const write = (level: string) => (fields: object, message: string) =>
+      this.node.sim.trace(`n${this.node.id} ${level} ${message} ${JSON.stringify(fields)}`);
+    return { debug: () => undefined, info: write('info'), warn: write('warn'), error: write('error') };
+  }
+}
