@@ -1,5 +1,6 @@
 // DEBUG: the few that tests of clients and of Holdfast need. Allowed as the directive enable-debug-command says.
 // SLEEP makes this connection wait, not the whole node: nothing that a client sends may stop the engine.
+import { encodingName } from '../keyspace/types.ts';
 import type { CommandContext } from './context.ts';
 import type { CommandSpec } from './spec.ts';
 import { NO_KEYS } from './spec.ts';
@@ -9,9 +10,11 @@ import { replyHelp } from './connection.ts';
 const HELP = [
   'ERROR <string>',
   '    Answer with this error.',
+  'OBJECT <key>',
+  '    Where and how the value of <key> is kept.',
   'PROTOCOL <type>',
   '    Answer with a value of this type: string, integer, double, bignum, null, array,',
-  '    set, map, push, verbatim, true or false.',
+  '    set, map, attrib, push, verbatim, true or false.',
   'SET-ACTIVE-EXPIRE <0|1>',
   '    Whether this node, while it leads, looks for expired keys that nobody reads.',
   'SLEEP <seconds>',
@@ -71,6 +74,15 @@ function protocol({ args, reply }: CommandContext): void {
         reply.boolean(i === 1);
       }
       return;
+    case 'attrib':
+      if (reply.protocol === 3) {
+        reply.attribute(1);
+        reply.bulkText('key-popularity');
+        reply.array(2);
+        reply.bulkText('key:123');
+        reply.integer(90);
+      }
+      return reply.bulkText('Some real reply following the attribute');
     case 'push':
       // RESP2 has no place for a message out of turn.
       if (reply.protocol < 3) return reply.error('ERR RESP2 is not supported by this command');
@@ -89,9 +101,21 @@ function protocol({ args, reply }: CommandContext): void {
       return reply.bigNumber('1234567999999999999999999999999999999');
     default:
       return reply.error(
-        'ERR Wrong protocol type name. Please use one of the following: string|integer|double|bignum|null|array|set|map|push|verbatim|true|false',
+        'ERR Wrong protocol type name. Please use one of the following: string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false',
       );
   }
+}
+
+/** In Redis's form; the address is the record's handle, and what this node has now is what it says. */
+function object(context: CommandContext): void {
+  const { keyspace, reply } = context;
+  const key = context.lookupPeek(2);
+  if (key === 0) return reply.error(Errors.noSuchKey);
+  const idleSeconds = keyspace.policy === 'lfu' ? 0 : Math.floor(keyspace.idleMs(key) / 1000);
+  reply.simple(
+    `Value at:0x${key.toString(16)} refcount:1 encoding:${encodingName(keyspace.encoding(key))} ` +
+      `memory:${keyspace.memoryUsage(key)} lru_seconds_idle:${idleSeconds}`,
+  );
 }
 
 function debug(context: CommandContext): void {
@@ -106,6 +130,7 @@ function debug(context: CommandContext): void {
     if (args.is(1, 'SLEEP')) return sleep(context);
     if (args.is(1, 'SET-ACTIVE-EXPIRE')) return setActiveExpire(context);
     if (args.is(1, 'PROTOCOL')) return protocol(context);
+    if (args.is(1, 'OBJECT')) return object(context);
     if (args.is(1, 'ERROR')) {
       const text = args.latin1(2);
       return reply.error(text === '' ? Errors.syntax : text);

@@ -19,7 +19,6 @@ import { Prng } from '../base/prng.ts';
 import { CommandContext } from '../commands/context.ts';
 import type { ServerPort, SessionPort } from '../commands/ports.ts';
 import { isReplicatedSetting, ReplicatedSettings, REPLICATED_SETTING_NAMES } from '../commands/replicated-settings.ts';
-import { wrongArity } from '../commands/errors.ts';
 import type { CommandTable } from '../commands/table.ts';
 import { Keyspace } from '../keyspace/keyspace.ts';
 import { Args } from '../resp/args.ts';
@@ -203,8 +202,9 @@ export class Machine {
       context.reply.error(`ERR unknown command '${args.latin1(0).slice(0, 128)}'`);
       return;
     }
-    if (spec.arity >= 0 ? args.count !== spec.arity : args.count < -spec.arity) {
-      context.reply.error(wrongArity(spec.name));
+    const fault = this.table.arityFault(spec, args);
+    if (fault !== undefined) {
+      context.reply.error(fault);
       return;
     }
     if (spec.class === 'write') {

@@ -8,8 +8,8 @@
 
 /** Engine → consensus. */
 export type EngineMessage =
-  /** One batch as an entry with an open header (src/base/entry.ts). Answered by `appended` or `refused`. */
-  | { readonly type: 'propose'; readonly id: number; readonly entry: Uint8Array }
+  /** One batch as an entry with an open header (src/base/entry.ts), for this node as leader of `term` and no other. Answered by `appended` or `refused`. */
+  | { readonly type: 'propose'; readonly id: number; readonly term: number; readonly entry: Uint8Array }
   /** Records for the leader of `term` (known to be `leader`), from this node's clients. Answered only if refused. */
   | {
       readonly type: 'forward';

@@ -119,7 +119,7 @@ export class Consensus {
     transport.start({
       admit: (peer) => this.#admit(peer),
       connected: (peer) => this.#guard(() => this.#peerConnected(peer)),
-      disconnected: (nodeId) => this.#connected.delete(nodeId),
+      disconnected: (nodeId) => this.#guard(() => this.#peerDisconnected(nodeId)),
       message: (from, head, body) => this.#guard(() => this.#fromPeer(from, head, body)),
       refused: (nodeId, reason) => this.#options.logger.warn({ peer: this.#name(nodeId), reason }, 'a peer refuses this node'),
     });
@@ -170,6 +170,11 @@ export class Consensus {
     const { link, transport } = this.#options;
     switch (message.type) {
       case 'propose': {
+        // Built for another term, it may hold what peers forwarded to the leader of that one, and count as lost in this.
+        if (this.#raft.status().term !== message.term) {
+          link.send({ type: 'refused', id: message.id, reason: 'the term is over' });
+          return;
+        }
         const result = this.#raft.propose(message.entry, this.#now());
         if (!result.ok) {
           link.send({ type: 'refused', id: message.id, reason: result.reason });
@@ -242,23 +247,36 @@ export class Consensus {
   #admit(peer: PeerIdentity): string | undefined {
     if (this.#halted) return 'this node is stopping';
     const admission = this.#membership.admit(peer);
-    if (admission.admit) return undefined;
+    if (admission.admit) {
+      this.#guard(() => this.#welcome(peer));
+      return undefined;
+    }
     this.#options.logger.error({ peer: this.#name(peer.nodeId), reason: admission.reason }, 'a peer is refused');
     return admission.reason;
+  }
+
+  /** Before anything that this peer says: its data directory is pinned on disk, and its voice counts or does not. */
+  #welcome(peer: PeerIdentity): void {
+    const meta = this.#membership.pinMeta(peer);
+    if (meta !== undefined && this.#membership.pin(peer.nodeId) === undefined && !this.#pinning.has(peer.nodeId)) {
+      this.#pinning.add(peer.nodeId);
+      this.#membership.pinned(peer.nodeId, peer.incarnation);
+      this.#append([], undefined, meta, () => this.#pinning.delete(peer.nodeId));
+    }
+    // Whatever our role: what a member that rejoins votes or acknowledges does not count, and what one says that is let in does.
+    if (peer.rejoining) this.#raft.mute(peer.nodeId);
+    else this.#raft.unmute(peer.nodeId);
   }
 
   #peerConnected(peer: PeerIdentity): void {
     this.#connected.set(peer.nodeId, peer);
     this.#heardAtMs.set(peer.nodeId, this.#now());
-    const meta = this.#membership.pinMeta(peer);
-    if (meta !== undefined && this.#membership.pin(peer.nodeId) === undefined) {
-      this.#pinning.add(peer.nodeId);
-      this.#append([], undefined, meta, () => {
-        this.#pinning.delete(peer.nodeId);
-        this.#membership.pinned(peer.nodeId, peer.incarnation);
-      });
-    }
     this.#reconcile(peer);
+  }
+
+  #peerDisconnected(nodeId: number): void {
+    this.#connected.delete(nodeId);
+    this.#raft.unreachable(nodeId);
   }
 
   /** As leader: mutes a peer that rejoins, and has the log name every peer's data directory. */

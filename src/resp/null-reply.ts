@@ -26,6 +26,7 @@ export class NullReply implements Reply {
   map(_pairs: number): void {}
   set(_count: number): void {}
   push(_count: number): void {}
+  attribute(_pairs: number): void {}
   double(_value: number): void {}
   boolean(_value: boolean): void {}
   verbatim(_text: string, _format: 'txt' | 'mkd'): void {}

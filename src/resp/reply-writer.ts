@@ -31,6 +31,7 @@ const Type = {
   map: 0x25,
   set: 0x7e,
   push: 0x3e,
+  attribute: 0x7c,
 } as const;
 
 /** Type byte, sign, 16 digits of a safe integer, CR LF. */
@@ -55,6 +56,8 @@ export class ReplyWriter implements Reply {
   protocol: 2 | 3 = 2;
   /** Error replies written since the beginning; truncation does not take one back. */
   errors = 0;
+  /** Hears the text of every error reply: for INFO errorstats. */
+  onError: ((text: string) => void) | undefined = undefined;
 
   readonly #pool: ReplyPool;
   #full: Buffer[] = [];
@@ -140,6 +143,7 @@ export class ReplyWriter implements Reply {
 
   error(text: string): void {
     this.errors++;
+    this.onError?.(text);
     // As Redis does with a formatted error: line ends at the end go, those within become spaces.
     this.#line(Type.error, /[\r\n]/.test(text) ? text.replace(/[\r\n]+$/, '').replace(/[\r\n]/g, ' ') : text);
   }
@@ -207,6 +211,11 @@ export class ReplyWriter implements Reply {
 
   push(count: number): void {
     this.#header(this.protocol === 3 ? Type.push : Type.array, count);
+  }
+
+  attribute(pairs: number): void {
+    assert(this.protocol === 3, 'RESP2 has no attributes');
+    this.#header(Type.attribute, pairs);
   }
 
   double(value: number): void {

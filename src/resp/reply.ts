@@ -31,6 +31,8 @@ export interface Reply {
   set(count: number): void;
   /** RESP3 >n; RESP2 *n. */
   push(count: number): void;
+  /** `pairs` keys and values follow, and then the reply that they are about: RESP3 |n. RESP2 has none: the caller looks. */
+  attribute(pairs: number): void;
   /** RESP2 a bulk of Redis's %.17g form, RESP3 ,value. */
   double(value: number): void;
   /** RESP2 :0/:1, RESP3 #f/#t. */

@@ -356,7 +356,7 @@ export class NodePort implements ServerPort {
       cpu: { systemSeconds: facts.systemCpuSeconds, userSeconds: facts.userCpuSeconds },
       raft: this.#infoRaft(),
       errors: stats.errorCodes,
-      commands: [],
+      commands: this.#infoCommands(),
       databases: this.#databases(),
     };
   }
@@ -420,6 +420,17 @@ export class NodePort implements ServerPort {
         .filter((member) => member.name !== raft.nodeName)
         .map((m) => ({ host: m.host, port: m.clientPort, connected: m.connected, matchIndex: m.matchIndex, lagMs: m.lagMs })),
     };
+  }
+
+  #infoCommands(): InfoSource['commands'] {
+    const { stats, table } = this.#server;
+    return Array.from(stats.byCommand, ([spec, { calls, usec, rejected, failed }]) => ({
+      name: table.fullName(spec),
+      calls,
+      usec,
+      rejected,
+      failed,
+    }));
   }
 
   #databases(): InfoDatabase[] {

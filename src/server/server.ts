@@ -224,22 +224,25 @@ export class Server implements EngineHost, ClientEvents {
 
   /** The error for a command that is not run at all, or undefined. */
   refusal(session: Session, spec: CommandSpec | undefined, args: Args): string | undefined {
-    if (spec === undefined) {
-      return session.authenticated ? this.table.unknownFault(args) : Errors.noAuth;
-    }
+    if (spec === undefined) return this.table.unknownFault(args);
     const arity = this.table.arityFault(spec, args);
-    if (!session.authenticated && !spec.flags.includes('no_auth')) return Errors.noAuth;
     if (arity !== undefined) return arity;
+    if (!session.authenticated && !spec.flags.includes('no_auth')) return Errors.noAuth;
     if (session.transaction.active && spec.insideExec === 'refuse') return 'ERR Command not allowed inside a transaction';
     const { machine } = this.engine;
     if (!machine.bootstrapped && !spec.flags.includes('loading')) return LOADING;
-    if (spec.class !== 'write') return undefined;
-    const refused = this.#writeRefusal(spec);
+    const { transaction } = session;
+    if (spec.class !== 'write') {
+      const runsWrites = spec.name === 'exec' && transaction.hasWrite && !transaction.aborted;
+      return runsWrites ? this.#writeRefusal(transaction.mayGrow) : undefined;
+    }
+    const refused = this.#writeRefusal(spec.flags.includes('denyoom'));
     if (refused !== undefined) return refused;
-    return spec.validate?.(args);
+    // As in Redis, a queued command's syntax is looked at by EXEC only.
+    return transaction.active ? undefined : spec.validate?.(args);
   }
 
-  #writeRefusal(spec: CommandSpec): string | undefined {
+  #writeRefusal(mayGrow: boolean): string | undefined {
     const { engine } = this;
     const { values } = this.options.config;
     if (engine.logFailure !== undefined && engine.leader === 0) {
@@ -252,7 +255,7 @@ export class Server implements EngineHost, ClientEvents {
       }
       return `MOVED 0 ${leader.host}:${leader.clientPort}`;
     }
-    if (values.maxmemory > 0 && spec.flags.includes('denyoom') && engine.machine.keyspace.usedBytes > values.maxmemory) {
+    if (values.maxmemory > 0 && mayGrow && engine.machine.keyspace.usedBytes > values.maxmemory) {
       if (!this.maintenance.evict(this.evictionSettings())) return Errors.oom;
     }
     return undefined;
@@ -275,7 +278,7 @@ export class Server implements EngineHost, ClientEvents {
   runRead(session: Session, spec: CommandSpec, args: Args, reply: Reply, timeMs: number, db: number): boolean {
     const context = this.#prepare(session, reply, timeMs, db);
     const mark = markOf(reply);
-    this.#runHandler(context, spec, args);
+    this.#runCounted(context, spec, args);
     if (!context.expiredSeen) return false;
     truncate(reply, mark);
     return true;
@@ -300,7 +303,7 @@ export class Server implements EngineHost, ClientEvents {
         const spec = this.table.lookup(args);
         if (spec === undefined) continue;
         context.db = this.keyspace.database(session.db);
-        this.#runHandler(context, spec, args);
+        this.#runCounted(context, spec, args);
         if (!context.expiredSeen) continue;
         truncate(reply, mark);
         session.db = db;
@@ -315,7 +318,7 @@ export class Server implements EngineHost, ClientEvents {
   runSession(session: Session, spec: CommandSpec, args: Args, reply: Reply): void {
     this.runningArgs = args;
     this.runningSession = session;
-    this.#runHandler(this.#prepare(session, reply, this.engine.machine.timeMs, session.db), spec, args);
+    this.#runCounted(this.#prepare(session, reply, this.engine.machine.timeMs, session.db), spec, args);
     this.runningSession = undefined;
   }
 
@@ -354,10 +357,16 @@ export class Server implements EngineHost, ClientEvents {
     return context;
   }
 
-  #runHandler(context: CommandContext, spec: CommandSpec, args: Args): void {
+  /** Runs the handler and counts the call for INFO commandstats. */
+  #runCounted(context: CommandContext, spec: CommandSpec, args: Args): void {
+    const { reply } = context;
+    const stat = this.stats.ofCommand(spec);
+    const startMs = stat.timesNext ? this.monotonicMs() : -1;
+    const errors = reply.errors;
     context.args = args;
     context.command = spec;
     this.#guarded(spec, context);
+    stat.count(startMs < 0 ? -1 : this.monotonicMs() - startMs, reply.errors > errors);
   }
 
   #guarded(spec: CommandSpec, context: CommandContext): void {

@@ -23,6 +23,7 @@ import type { Reply } from '../resp/reply.ts';
 import { ReplyWriter } from '../resp/reply-writer.ts';
 import type { ReadTicket } from '../replica/reads.ts';
 import type { Server } from './server.ts';
+import type { CommandStat } from './stats.ts';
 import { Transaction } from './transaction.ts';
 
 /** Something that waits behind the write numbered `after`. */
@@ -36,6 +37,8 @@ interface Later {
 const OUTPUT_PAUSE_BYTES = 16 * 1024 * 1024;
 /** Above this many bytes of input that cannot be dispatched yet, the socket is not read. */
 const INPUT_PAUSE_BYTES = 1024 * 1024;
+/** Answered writes whose declarations are kept before the list is cut. */
+const WRITES_KEPT = 4096;
 
 const LINEARIZABLE: ReadConsistency = { kind: 'linearizable' };
 const nullReply = new NullReply();
@@ -71,6 +74,12 @@ export class Session implements SessionPort {
   /** Writes sent to the log, and writes answered. */
   #sent = 0;
   #answered = 0;
+  /** What write #writesFrom + i runs: of the unanswered ones, and of some before them. */
+  #writes: (CommandSpec | undefined)[] = [];
+  #writesFrom = 1;
+  /** Of the write that is being applied: when it began, or -1 if it is not timed, and the error replies before it. */
+  #applyStartMs = -1;
+  #errorsBefore = 0;
   /** Writes behind the first unanswered one that are known to have failed. */
   #failures: Map<number, string> | undefined;
   /** Writes whose replies the client does not want (CLIENT REPLY). */
@@ -93,6 +102,7 @@ export class Session implements SessionPort {
     this.id = id;
     this.socket = socket;
     this.writer = new ReplyWriter(server.replyPool);
+    this.writer.onError = (text) => server.stats.countError(text);
     this.decoder = server.newDecoder();
     this.createdMs = server.monotonicMs();
     this.lastActiveMs = this.createdMs;
@@ -221,7 +231,7 @@ export class Session implements SessionPort {
           return this.#stall(args, start, end);
         }
         this.#count(spec);
-        this.#sendWrite(args, start, end);
+        this.#sendWrite(spec, args, start, end);
         return true;
       case 'read':
         this.#count(spec);
@@ -241,11 +251,16 @@ export class Session implements SessionPort {
   }
 
   #refuse(spec: CommandSpec | undefined, text: string): void {
-    if (this.transaction.active && !(spec !== undefined && spec.insideExec === 'now' && spec.name === 'exec')) {
-      this.transaction.abort();
+    if (spec !== undefined) this.#server.stats.ofCommand(spec).rejected++;
+    const reply = this.#writerFor(this.#takeSilence());
+    if (spec?.name === 'exec') {
+      this.transaction.discard();
+      // A client that follows MOVED must see it as such.
+      if (text.startsWith('MOVED ')) return reply.error(text);
+      return reply.error(`EXECABORT Transaction discarded because of: ${text.replace(/^ERR /, '')}`);
     }
-    this.#server.stats.countError(text);
-    this.#writerFor(this.#takeSilence()).error(text);
+    if (this.transaction.active) this.transaction.abort();
+    reply.error(text);
   }
 
   /** True if the client does not want the reply of the command that is being dispatched. */
@@ -273,15 +288,17 @@ export class Session implements SessionPort {
 
   // --- writes
 
-  #sendWrite(args: Args, start: number, end: number): void {
-    const sequence = this.#nextSequence();
+  #sendWrite(spec: CommandSpec, args: Args, start: number, end: number): void {
+    const sequence = this.#nextSequence(spec);
     const engine = this.#server.engine;
     engine.beginRecord(RecordKind.command, this.protocol, this.db, this.id, sequence).put(args.bytes, start, end);
     engine.endRecord();
   }
 
-  #nextSequence(): number {
+  /** `spec` is counted in INFO commandstats once the write is answered. */
+  #nextSequence(spec: CommandSpec | undefined): number {
     const sequence = ++this.#sent;
+    this.#writes.push(spec);
     if (this.replyMode !== 'on' && this.#takeSilence()) (this.#silent ??= new Set()).add(sequence);
     return sequence;
   }
@@ -292,12 +309,17 @@ export class Session implements SessionPort {
     // A forwarded batch before this one was lost on its way, or arrives later: its outcome is unknown.
     while (this.#answered + 1 < sequence) this.#answerFailed(this.#failures?.get(this.#answered + 1) ?? Errors.uncertain);
     this.lastIndex = this.#server.engine.machine.appliedIndex + 1;
+    const stat = this.#statOf(sequence);
+    this.#applyStartMs = stat?.timesNext === true ? this.#server.monotonicMs() : -1;
+    this.#errorsBefore = this.writer.errors;
     return this.#writerFor(this.#silent?.delete(sequence) === true);
   }
 
   endReply(sequence: number): void {
     if (sequence !== this.#answered + 1) return;
-    this.#answered = sequence;
+    const startMs = this.#applyStartMs;
+    this.#statOf(sequence)?.count(startMs < 0 ? -1 : this.#server.monotonicMs() - startMs, this.writer.errors > this.#errorsBefore);
+    this.#answerUpTo(sequence);
     this.inExec = false;
     this.#server.markDirty(this);
     if (this.#later.length > 0 || this.#failures !== undefined) this.advance();
@@ -317,9 +339,22 @@ export class Session implements SessionPort {
     const sequence = this.#answered + 1;
     this.#failures?.delete(sequence);
     if (this.#failures?.size === 0) this.#failures = undefined;
-    this.#server.stats.countError(error);
+    this.#statOf(sequence)?.count(-1, true);
     this.#writerFor(this.#silent?.delete(sequence) === true).error(error);
+    this.#answerUpTo(sequence);
+  }
+
+  #statOf(sequence: number): CommandStat | undefined {
+    const spec = this.#writes[sequence - this.#writesFrom];
+    return spec === undefined ? undefined : this.#server.stats.ofCommand(spec);
+  }
+
+  #answerUpTo(sequence: number): void {
     this.#answered = sequence;
+    const done = sequence + 1 - this.#writesFrom;
+    if (done < this.#writes.length && done < WRITES_KEPT) return;
+    this.#writes = done < this.#writes.length ? this.#writes.slice(done) : [];
+    this.#writesFrom = sequence + 1;
   }
 
   /** Runs everything whose turn has come. */
@@ -416,7 +451,6 @@ export class Session implements SessionPort {
         if (deleting) return false;
         const error = failure ?? waiting?.error;
         if (error !== undefined) {
-          this.#server.stats.countError(error);
           this.#writerFor(silent).error(error);
           return true;
         }
@@ -496,13 +530,14 @@ export class Session implements SessionPort {
     const server = this.#server;
     if (transaction.aborted) {
       transaction.discard();
-      server.stats.countError(Errors.execAbort);
       this.#writerFor(false).error(Errors.execAbort);
       return;
     }
     const queued = transaction.take();
     if (queued.hasWrite) {
-      const sequence = this.#nextSequence();
+      // EXEC itself is counted as the session command that it is.
+      for (const spec of queued.writes) server.stats.ofCommand(spec).count(-1, false);
+      const sequence = this.#nextSequence(undefined);
       const builder = server.engine.beginRecord(RecordKind.exec, this.protocol, this.db, this.id, sequence);
       queued.fill(builder);
       server.engine.endRecord();

@@ -1,4 +1,28 @@
 // Counters for INFO; all of this node only, all reset by CONFIG RESETSTAT.
+import type { CommandSpec } from '../commands/spec.ts';
+
+/** Above this many calls of a command only one in so many is timed, for so many. */
+const TIMED_CALLS = 64;
+
+/** What INFO commandstats says of one command. */
+export class CommandStat {
+  calls = 0;
+  usec = 0;
+  rejected = 0;
+  failed = 0;
+
+  /** True if the call that starts now is to be timed: clocks are not free. */
+  get timesNext(): boolean {
+    return this.calls < TIMED_CALLS || this.calls % TIMED_CALLS === 0;
+  }
+
+  /** A call is done. `elapsedMs` is negative where it was not timed. */
+  count(elapsedMs: number, failed: boolean): void {
+    if (elapsedMs >= 0) this.usec += elapsedMs * 1000 * (this.calls < TIMED_CALLS ? 1 : TIMED_CALLS);
+    this.calls++;
+    if (failed) this.failed++;
+  }
+}
 
 export class Stats {
   connections = 0;
@@ -12,6 +36,7 @@ export class Stats {
   expiredReads = 0;
   /** First word of each error reply → how many. Bounded: error codes are ours. */
   readonly errorCodes = new Map<string, number>();
+  readonly #byCommand = new Map<CommandSpec, CommandStat>();
   #samples: number[] = new Array<number>(16).fill(0);
   #sampleAt = 0;
   #commandsBefore = 0;
@@ -23,6 +48,16 @@ export class Stats {
     if (this.errorCodes.size < 128 || this.errorCodes.has(code)) {
       this.errorCodes.set(code, (this.errorCodes.get(code) ?? 0) + 1);
     }
+  }
+
+  ofCommand(spec: CommandSpec): CommandStat {
+    let stat = this.#byCommand.get(spec);
+    if (stat === undefined) this.#byCommand.set(spec, (stat = new CommandStat()));
+    return stat;
+  }
+
+  get byCommand(): ReadonlyMap<CommandSpec, CommandStat> {
+    return this.#byCommand;
   }
 
   /** Called ten times a second or so: keeps the rate of commands. */
@@ -49,6 +84,7 @@ export class Stats {
     this.evictions = 0;
     this.expiredReads = 0;
     this.errorCodes.clear();
+    this.#byCommand.clear();
     this.#samples.fill(0);
   }
 }

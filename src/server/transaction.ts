@@ -9,6 +9,8 @@ import type { CommandSpec } from '../commands/spec.ts';
 /** Queued commands, taken out by EXEC. */
 export interface QueuedCommands {
   readonly hasWrite: boolean;
+  /** The writes among them, for INFO commandstats. */
+  readonly writes: readonly CommandSpec[];
   readonly count: number;
   /** RESP multibulks one after another. */
   readonly bytes: Uint8Array;
@@ -25,13 +27,18 @@ export class Transaction {
   aborted = false;
   count = 0;
   bytes = 0;
-  #hasWrite = false;
+  #writes: CommandSpec[] = [];
   #queued: Uint8Array[] = [];
   #watched: WatchedKey[] = [];
   #watchedAt = NO_WATCH;
 
   get hasWrite(): boolean {
-    return this.#hasWrite;
+    return this.#writes.length > 0;
+  }
+
+  /** A queued command may need more memory: EXEC is refused where that is short. */
+  get mayGrow(): boolean {
+    return this.#writes.some((spec) => spec.flags.includes('denyoom'));
   }
 
   get watchedCount(): number {
@@ -54,7 +61,7 @@ export class Transaction {
       this.aborted = true;
       return;
     }
-    if (spec.class === 'write') this.#hasWrite = true;
+    if (spec.class === 'write') this.#writes.push(spec);
     this.bytes += end - start;
     this.#queued.push(copyBytes(bytes, start, end));
   }
@@ -76,7 +83,7 @@ export class Transaction {
     this.aborted = false;
     this.count = 0;
     this.bytes = 0;
-    this.#hasWrite = false;
+    this.#writes = [];
     this.#queued = [];
     this.unwatch();
   }
@@ -87,10 +94,11 @@ export class Transaction {
     const watchedAt = this.#watchedAt;
     const bytes = concat(this.#queued, this.bytes);
     const { count } = this;
-    const hasWrite = this.#hasWrite;
+    const writes = this.#writes;
     this.discard();
     return {
-      hasWrite,
+      hasWrite: writes.length > 0,
+      writes,
       count,
       bytes,
       watched,

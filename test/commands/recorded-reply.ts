@@ -101,6 +101,10 @@ export class RecordedReply implements Reply {
     this.#three(`>${count}`, `*${count}`);
   }
 
+  attribute(pairs: number): void {
+    this.#line(`|${pairs}`);
+  }
+
   double(value: number): void {
     if (this.protocol === 3) this.#line(`,${value}`);
     else this.#bulk(String(value));

@@ -43,7 +43,7 @@ class World {
     const readConsistency = this.prng.pick(['lease', 'quorum'] as const);
     const sees = this.prng.pick(['handed-over', 'durable'] as const);
     const appendBytesMax = this.prng.pick([60, 200, 1 << 20]);
-    const electionTicks = this.prng.pick([2, 3, 4, 10]);
+    const electionTicks = this.prng.pick([3, 6, 10]);
     const inflightMessagesMax = this.prng.pick([1, 3, 256]);
     for (const id of voters) {
       const config = {

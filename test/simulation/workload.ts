@@ -40,6 +40,7 @@ class SimSocket implements ClientSocket {
   readonly isLoopback = true;
   readonly bufferedBytes = 0;
   closing = false;
+  #lastArrivalMs = 0;
   readonly #client: Client;
   readonly #life: Life;
 
@@ -53,7 +54,7 @@ class SimSocket implements ClientSocket {
     const client = this.#client;
     const bytes = new Uint8Array(Buffer.concat(buffers));
     this.#life.engineThread.post(0.05, done);
-    if (!this.closing) client.workload.sim.scheduler.after(client.delayMs(), () => client.received(this, bytes));
+    if (!this.closing) this.#toClient(() => client.received(this, bytes));
   }
 
   pause(): void {}
@@ -71,8 +72,15 @@ class SimSocket implements ClientSocket {
   #close(): void {
     if (this.closing) return;
     this.closing = true;
-    this.#life.engineThread.post(0.1, () => this.#life.server.closed(this, undefined));
-    this.#client.workload.sim.scheduler.after(this.#client.delayMs(), () => this.#client.lost(this));
+    this.#life.engineThread.post(0.1, () => this.#life.server.closed(this));
+    this.#toClient(() => this.#client.lost(this));
+  }
+
+  /** A connection keeps its order. */
+  #toClient(event: () => void): void {
+    const { scheduler } = this.#client.workload.sim;
+    this.#lastArrivalMs = Math.max(this.#lastArrivalMs, scheduler.nowMs + this.#client.delayMs());
+    scheduler.at(this.#lastArrivalMs, event);
   }
 }
 
@@ -230,7 +238,7 @@ export class Client {
     if (prng.chance(this.workload.profile.expiryShare)) {
       return prng.chance(0.5)
         ? ['SET', this.#key(), value, 'PX', String(20 + prng.below(1500))]
-        : ['PEXPIRE', this.#key(), String(20 + prng.below(500) + 2 * this.#session!.operations.length)];
+        : ['PEXPIRE', this.#key(), String(20 + 7 * this.#session!.operations.length)];
     }
     switch (prng.below(6)) {
       case 0:

@@ -147,32 +147,33 @@ export class Cluster {
 
   /** Waits until every live node has applied the same index, then demands that they hold the same keyspace; returns it. */
   async agree(timeoutMs = 60_000): Promise<{ index: number; dump: Map<string, string> }> {
-    return until(
-      'all nodes to have applied the same index while they were dumped',
+    const alive = this.alive;
+    const { index, dumps } = await until(
+      'all nodes to have applied the same index before and after they were dumped',
       async () => {
-        const before = await Promise.all(this.alive.map((node) => node.appliedIndex()));
+        const before = await Promise.all(alive.map((node) => node.appliedIndex()));
         const index = before[0] ?? -1;
         if (before.some((applied) => applied !== index)) throw new Error(`applied: ${before.join(', ')}`);
-        const dumps = await Promise.all(this.alive.map((node) => dumpOf(node)));
-        const after = await Promise.all(this.alive.map((node) => node.appliedIndex()));
-        if (after.some((applied) => applied !== index)) return undefined;
-        const [first, ...others] = dumps;
-        if (first === undefined) throw new Error('no node is alive');
-        for (const [i, other] of others.entries()) demandEqualDumps(first, other, `${this.alive[0]?.name} and ${this.alive[i + 1]?.name} at index ${index}`);
-        return { index, dump: first };
+        const dumps = await Promise.all(alive.map((node) => dumpOf(node)));
+        const after = await Promise.all(alive.map((node) => node.appliedIndex()));
+        return after.every((applied) => applied === index) && { index, dumps };
       },
       { timeoutMs, everyMs: 50 },
     );
+    const [first, ...others] = dumps;
+    if (first === undefined) throw new Error('no node is alive');
+    for (const [i, other] of others.entries()) {
+      demandEqualDumps(first, other, `${alive[0]?.name} and ${alive[i + 1]?.name} at index ${index}`);
+    }
+    return { index, dump: first };
   }
 }
-
-class DumpsDiffer extends Error {}
 
 function demandEqualDumps(a: Map<string, string>, b: Map<string, string>, who: string): void {
   const differences: string[] = [];
   for (const [key, value] of a) if (b.get(key) !== value) differences.push(`${key}: ${value.slice(0, 60)} / ${b.get(key)?.slice(0, 60)}`);
   for (const key of b.keys()) if (!a.has(key)) differences.push(`${key}: only in the second`);
-  if (differences.length > 0) throw new DumpsDiffer(`the keyspaces of ${who} differ in ${differences.length} keys: ${differences.slice(0, 5).join('; ')}`);
+  if (differences.length > 0) throw new Error(`the keyspaces of ${who} differ in ${differences.length} keys: ${differences.slice(0, 5).join('; ')}`);
 }
 
 /** Everything that a node holds, as it sees it: "db/key" → "deadline value". */

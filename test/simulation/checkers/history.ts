@@ -7,7 +7,7 @@
 //
 // Rules: an acknowledged write is in the log, once, with that reply; one that was refused for certain is not in the log;
 // UNCERTAIN and silence allow both; a session's answers never go back; an EXEC that ran saw what its WATCH saw.
-import { ENTRY_HEADER_BYTES, EntryKind, entryKind, entryRecordCount, entryTimeMs } from '../../../src/base/entry.ts';
+import { EntryKind, entryKind, entryRecordCount, entryTimeMs } from '../../../src/base/entry.ts';
 import { allCommands } from '../../../src/commands/all.ts';
 import { CommandTable } from '../../../src/commands/table.ts';
 import { digestText, Machine, type ApplySink } from '../../../src/machine/machine.ts';
@@ -135,13 +135,15 @@ export class History implements ApplySink {
 
   end(record: RecordView): void {
     const reply = replyOf(this.#writer);
+    const hasClient = record.kind === RecordKind.command || record.kind === RecordKind.exec;
+    if (hasClient && reply === undefined) throw new Violation('machine', `a record of kind ${record.kind} has no reply`);
     this.model.advance(this.#entryTimeMs);
     switch (record.kind) {
       case RecordKind.command:
-        this.#command(record, reply);
+        this.#command(record, reply!);
         return;
       case RecordKind.exec:
-        this.#exec(record, reply);
+        this.#exec(record, reply!);
         return;
       case RecordKind.expire:
         this.#expire(record);
@@ -246,7 +248,8 @@ export class History implements ApplySink {
         return;
       case 'read':
       case 'read-exec':
-        if (!isError) this.#read(operation, reply);
+        // An EXEC of reads that answers nil was stopped by its WATCH.
+        if (!isError && !(operation.kind === 'read-exec' && reply === null)) this.#read(operation, reply);
         return;
     }
   }
@@ -320,9 +323,9 @@ function latin1(bytes: Uint8Array, start: number, end: number): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString('latin1');
 }
 
-function replyOf(writer: ReplyWriter): Plain {
+function replyOf(writer: ReplyWriter): Plain | undefined {
   const taken = writer.take();
-  const replies = parseReplies(new Uint8Array(Buffer.concat(taken)));
+  const [reply] = parseReplies(new Uint8Array(Buffer.concat(taken)));
   for (const buffer of taken) writer.recycle(buffer);
-  return plain(replies[0]!) as Plain;
+  return reply === undefined ? undefined : (plain(reply) as Plain);
 }
