@@ -106,6 +106,8 @@ export class Engine implements ApplySink {
   readonly #proposals = new Map<number, Proposal>();
   readonly #proposalsByIndex = new Map<number, Proposal>();
   #forwards: Forward[] = [];
+  /** Peer and its boot → number of the newest batch that it forwarded to us. */
+  readonly #lastForwarded = new Map<number, number>();
   #nextProposal = 1;
   #bytesInFlight = 0;
   #wasCongested = false;
@@ -435,9 +437,20 @@ export class Engine implements ApplySink {
     this.#options.host.flush();
   }
 
-  /** Records of a peer's clients: into our batch if we lead the term that they were sent in, in one piece. */
+  /**
+   * Records of a peer's clients: into our batch if we lead the term that they were sent in, in one piece. The transport may
+   * double and reorder: a forward that is not newer than the last is dropped without a word, for its first copy may have
+   * been taken, or refused, and what the peer was told then must stay true.
+   */
   #takeForwarded(from: number, id: number, term: number, count: number, records: Uint8Array): void {
-    if (this.role !== 'leader' || this.term !== term || !this.machine.bootstrapped || !recordsAreSound(records, count, from)) {
+    const isSound = recordsAreSound(records, count, from);
+    if (isSound) {
+      view.read(records, 0, records.length);
+      const sender = from * 2 ** 32 + view.boot;
+      if (id <= (this.#lastForwarded.get(sender) ?? 0)) return;
+      this.#lastForwarded.set(sender, id);
+    }
+    if (this.role !== 'leader' || this.term !== term || !this.machine.bootstrapped || !isSound) {
       this.#options.link.send({ type: 'forward-refused', to: from, id, term });
       return;
     }

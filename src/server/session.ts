@@ -612,6 +612,8 @@ export class Session implements SessionPort {
     const now = this.#server.monotonicMs();
     const { transaction, decoder } = this;
     const outputBytes = this.writer.pendingBytes + this.socket.bufferedBytes;
+    // As in Redis, the command that asks is still in its buffer.
+    const runningBytes = this.#server.runningSession === this ? decoder.commandEnd - decoder.commandStart : 0;
     return {
       id: this.id,
       addr: this.socket.remoteAddr,
@@ -624,7 +626,7 @@ export class Session implements SessionPort {
       db: this.db,
       multi: transaction.active ? transaction.count : -1,
       watch: transaction.watchedCount,
-      queryBufferBytes: decoder.bufferedBytes,
+      queryBufferBytes: decoder.bufferedBytes + runningBytes,
       queryBufferFreeBytes: Math.max(0, decoder.memoryBytes - decoder.bufferedBytes),
       argvBytes: 0,
       multiBytes: transaction.bytes,

@@ -163,7 +163,7 @@ describe('digest', () => {
     expect(keyspace.digest()).toEqual(one);
     h = db.setStringRaw(Buffer.from('a'), 0, 1, Buffer.from('one'), 0, 3, -1);
     note();
-    h = db.rename(h, Buffer.from('b'), 0, 1);
+    db.rename(h, Buffer.from('b'), 0, 1);
     note();
     keyspace.swap(0, 1);
     note();

@@ -34,6 +34,8 @@ export interface RunOptions {
   readonly chaosMs?: number;
   readonly faults?: readonly FaultKind[];
   readonly bugs?: SeededBugs;
+  /** Pipelines with reads between writes; simulator.test.ts says why not always. */
+  readonly interleave?: boolean;
   /** Every trace line, as it happens. */
   readonly onTrace?: (line: string) => void;
 }
@@ -109,7 +111,7 @@ export class Simulator {
     }
     const kinds = options.faults ?? FAULT_KINDS.filter(() => prng.chance(0.5));
     this.faults = new Faults(this, new Prng(seed, 3), kinds, 100 + prng.unit() * 1200);
-    this.workload = new Workload(this, workloadProfile(prng), new Prng(seed, 4));
+    this.workload = new Workload(this, workloadProfile(prng, options.interleave ?? false), new Prng(seed, 4));
   }
 
   trace(text: string): void {
@@ -245,7 +247,7 @@ function networkProfile(prng: Prng): NetworkProfile {
   };
 }
 
-function workloadProfile(prng: Prng): WorkloadProfile {
+function workloadProfile(prng: Prng, interleave: boolean): WorkloadProfile {
   return {
     clients: 3 + prng.below(6),
     registers: 2 + prng.below(5),
@@ -256,5 +258,6 @@ function workloadProfile(prng: Prng): WorkloadProfile {
     expiryShare: prng.chance(0.7) ? 0.2 : 0,
     eventualShare: prng.chance(0.5) ? 0.2 : 0,
     sessionOperationsMax: 20 + prng.below(150),
+    interleave,
   };
 }

@@ -23,6 +23,8 @@ export interface WorkloadProfile {
   readonly eventualShare: number;
   /** Operations after which a client connects anew, elsewhere. */
   readonly sessionOperationsMax: number;
+  /** Reads stand between writes in a pipeline; otherwise behind them. */
+  readonly interleave: boolean;
 }
 
 const PATIENCE_MS = 6000;
@@ -208,14 +210,19 @@ export class Client {
       return;
     }
     const count = 1 + this.#prng.below(profile.pipelineMax);
-    const operations: Operation[] = [];
-    for (let i = 0; i < count; i++) operations.push(...this.#operation());
-    this.#send(operations);
+    const drawn: (() => Operation[])[] = [];
+    const reads: (() => Operation[])[] = [];
+    for (let i = 0; i < count; i++) {
+      const isRead = this.#prng.chance(profile.readShare);
+      const make = (): Operation[] => this.#operation(isRead);
+      (isRead && !profile.interleave ? reads : drawn).push(make);
+    }
+    this.#send([...drawn, ...reads].flatMap((make) => make()));
   }
 
-  #operation(): Operation[] {
-    if (this.#prng.chance(this.workload.profile.readShare)) return [this.#invoke('read', [this.#readWords()])];
-    if (this.#prng.chance(0.1)) return this.#transaction(2, new Map());
+  #operation(isRead: boolean): Operation[] {
+    if (isRead) return this.#prng.chance(0.1) ? this.#transaction(true, new Map()) : [this.#invoke('read', [this.#readWords()])];
+    if (this.#prng.chance(0.1)) return this.#transaction(false, new Map());
     return [this.#invoke('write', [this.#writeWords()])];
   }
 
@@ -273,19 +280,17 @@ export class Client {
   #finishTransaction({ key, get }: Watching): Operation[] {
     const { reply } = get;
     if (typeof reply === 'string' && reply.startsWith('-')) return [this.#invoke('other', [['UNWATCH']])];
-    return this.#transaction(2, get.session.level === 'linearizable' ? new Map([[key, reply as string | null]]) : new Map(), key);
+    return this.#transaction(this.#prng.chance(0.2), get.session.level === 'linearizable' ? new Map([[key, reply as string | null]]) : new Map(), key);
   }
 
   /** MULTI, commands, EXEC: the answers before EXEC's are of no interest. */
-  #transaction(count: number, watched: ReadonlyMap<string, string | null>, key?: string): Operation[] {
+  #transaction(readOnly: boolean, watched: ReadonlyMap<string, string | null>, key?: string): Operation[] {
     const commands: string[][] = [];
-    const readOnly = key === undefined && this.#prng.chance(0.3);
-    for (let i = 0; i < count; i++) {
-      if (readOnly || this.#prng.chance(0.3)) commands.push(['GET', this.#key()]);
-      else if (i === 0 && key !== undefined) commands.push(['SET', key, this.workload.uniqueValue()]);
-      else commands.push(['SET', this.#key(), this.workload.uniqueValue()]);
+    for (let i = 0; i < 2; i++) {
+      if (readOnly || (i === 1 && this.#prng.chance(0.3))) commands.push(['GET', this.#key()]);
+      else commands.push(['SET', i === 0 && key !== undefined ? key : this.#key(), this.workload.uniqueValue()]);
     }
-    const writes = commands.some(([name]) => name !== 'GET');
+    const writes = !readOnly;
     const queued = [['MULTI'], ...commands].map((words) => this.#invoke('other', [words]));
     return [...queued, this.#invoke(writes ? 'exec' : 'read-exec', commands, watched)];
   }

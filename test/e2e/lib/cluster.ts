@@ -181,7 +181,7 @@ export async function dumpOf(node: TestNode): Promise<Map<string, string>> {
   return node.withClient(async (client) => {
     const dump = new Map<string, string>();
     await client.ask('READONLY');
-    const keyspace = String(await client.ask('INFO', 'keyspace'));
+    const keyspace = textOf(await client.ask('INFO', 'keyspace'));
     const databases = [...keyspace.matchAll(/^db(\d+):/gm)].map((match) => Number(match[1]));
     for (const db of databases) {
       await client.ask('SELECT', db);
@@ -201,7 +201,7 @@ async function dumpDatabase(client: RespClient, db: number, dump: Map<string, st
   } while (cursor !== '0');
 }
 
-const textOf = (reply: Reply | undefined): string => (reply instanceof ErrorReply ? reply.text : String(reply));
+const textOf = (reply: Reply | undefined): string => (reply instanceof ErrorReply ? reply.text : typeof reply === 'object' ? JSON.stringify(reply) : String(reply));
 
 /** A cluster for the running test: ready, and gone with it; its logs are printed if the test fails. */
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
