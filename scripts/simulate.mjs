@@ -1,5 +1,5 @@
-// npm run simulate -- [--seed N] [--seconds N] [--nodes 3|5] [--interleave] [--trace] [--commit-check]
-// Runs the deterministic simulation (test/simulation): one seed, or fresh ones for a while (60 s unless told otherwise).
+// npm run simulate -- [--seed N [--count N]] [--seconds N] [--nodes 3|5] [--interleave] [--trace] [--commit-check]
+// Runs the deterministic simulation (test/simulation): one seed (or N from it on), or fresh ones for a while (60 s unless told otherwise).
 // --trace prints every event of the one seed. --commit-check refuses to run on a work tree that differs from its commit,
 // so that a seed that fails can be run again by anybody.
 import { execFileSync } from 'node:child_process';
@@ -9,6 +9,7 @@ import { createViteServer } from 'vitest/node';
 const { values } = parseArgs({
   options: {
     seed: { type: 'string' },
+    count: { type: 'string', default: '1' },
     seconds: { type: 'string', default: '60' },
     nodes: { type: 'string' },
     tail: { type: 'string', default: '120' },
@@ -65,8 +66,10 @@ try {
     failed = true;
     console.log(describeFailure(result, nodes, commit, whole('tail', values.tail)));
   };
-  if (values.seed !== undefined) run(whole('seed', values.seed));
-  else {
+  if (values.seed !== undefined) {
+    const first = whole('seed', values.seed);
+    for (let seed = first; seed < first + whole('count', values.count); seed++) run(seed);
+  } else {
     const first = Math.floor(Math.random() * 2 ** 40);
     const untilMs = started + whole('seconds', values.seconds) * 1000;
     console.log(`commit ${commit}, seeds from ${first}`);

@@ -38,7 +38,7 @@ export interface ConsensusThreadData {
 
 /** Thread → main, besides the link. */
 export type ConsensusThreadMessage =
-  | { readonly type: 'ready'; readonly nodeId: number; readonly clusterId: string; readonly lastIndex: number; readonly singleVoter: boolean }
+  | { readonly type: 'ready'; readonly nodeId: number; readonly clusterId: string; readonly lastIndex: number; readonly commit: number }
   | { readonly type: 'failed'; readonly code: string; readonly message: string };
 
 function openLog(dataDir: DataDir, singleVoter: boolean, logger: Logger, failpoints: readonly string[]): SqliteLog {
@@ -137,7 +137,7 @@ async function main(): Promise<void> {
       peers?.setRejoining(false);
     },
   });
-  parent.postMessage({ type: 'ready', nodeId, clusterId, lastIndex: store.lastIndex, singleVoter } satisfies ConsensusThreadMessage);
+  parent.postMessage({ type: 'ready', nodeId, clusterId, lastIndex: store.lastIndex, commit: store.hardState.commit } satisfies ConsensusThreadMessage);
   consensus.start();
 }
 

@@ -69,7 +69,7 @@ class Node {
     const machine = this.#makeMachine();
     const config = new Config(this.#loaded, nodeConfigFiles, () => machine.settings);
     const server = this.#makeServer(config, machine, ready.nodeId);
-    const engine = this.#makeEngine(config, machine, server, new PortEngineLink(engineSide), new SharedCellReader(cell), ready.nodeId);
+    const engine = this.#makeEngine(config, machine, server, new PortEngineLink(engineSide), new SharedCellReader(cell), ready);
     server.attach(engine);
     const listener = this.#makeListener(server);
     this.#server = server;
@@ -172,7 +172,7 @@ class Node {
     });
   }
 
-  #makeEngine(config: Config, machine: Machine, server: Server, link: PortEngineLink, cell: SharedCellReader, node: number): Engine {
+  #makeEngine(config: Config, machine: Machine, server: Server, link: PortEngineLink, cell: SharedCellReader, ready: ConsensusReady): Engine {
     const { values } = this.#loaded;
     return new Engine({
       machine,
@@ -181,7 +181,8 @@ class Node {
       clock: this.#clock,
       logger: this.#logger,
       host: server,
-      origin: { node, boot: this.#entropy.uint32() },
+      origin: { node: ready.nodeId, boot: this.#entropy.uint32() },
+      replayTo: ready.commit,
       bootstrap: () => ({
         databases: values.databases,
         hashKey: randomBytes(16),

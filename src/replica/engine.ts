@@ -59,6 +59,8 @@ export interface EngineOptions {
   readonly uncertainAfterMs: number;
   /** How long writes and reads wait for a leader before they are refused, ms. */
   readonly leaderWaitMs: number;
+  /** Highest index known committed when this process started: until it is applied, the node is loading. */
+  readonly replayTo?: number;
 }
 
 /** A batch that this node proposed as leader. */
@@ -162,6 +164,11 @@ export class Engine implements ApplySink {
   /** No more timers; the link is the caller's to close. */
   stop(): void {
     this.#stopped = true;
+  }
+
+  /** True while what was committed before the start is being applied. */
+  get loading(): boolean {
+    return !this.machine.bootstrapped || this.machine.appliedIndex < (this.#options.replayTo ?? 0);
   }
 
   /** The newest commit index that consensus has published. */
@@ -336,6 +343,12 @@ export class Engine implements ApplySink {
         const proposal = must(this.#proposals.get(message.id), 'an appended proposal is known');
         proposal.term = message.term;
         proposal.index = message.index;
+        const before = this.#proposalsByIndex.get(message.index);
+        if (before !== undefined) {
+          // Ours from an earlier term, which our own log has lost since: as leader we have all that is committed.
+          this.#dropProposal(before);
+          this.#failProposal(before, NOT_APPLIED);
+        }
         this.#proposalsByIndex.set(message.index, proposal);
         return;
       }
@@ -508,7 +521,10 @@ export class Engine implements ApplySink {
       // Another's entry stands where ours would have been: ours never will be applied.
       if (committed.proposal === 0) this.#failProposal(proposal, NOT_APPLIED);
     }
-    if (term > termBefore && this.#forwards.length > 0) this.#settleForwards(term);
+    if (term > termBefore) {
+      if (this.#forwards.length > 0) this.#settleForwards(term);
+      if (this.#proposals.size > 0) this.#settleProposals(term);
+    }
     return entry.length;
   }
 
@@ -517,6 +533,15 @@ export class Engine implements ApplySink {
     const settled = this.#forwards.filter((forward) => forward.term < term);
     this.#forwards = this.#forwards.filter((forward) => forward.term >= term);
     for (const forward of settled) this.#failWaiters(forward.waiters, NOT_APPLIED);
+  }
+
+  /** Likewise: what we proposed in an earlier term and has not been applied by now would stand behind this entry, where it cannot be. */
+  #settleProposals(term: number): void {
+    for (const proposal of [...this.#proposals.values()]) {
+      if (proposal.term === 0 || proposal.term >= term) continue;
+      this.#dropProposal(proposal);
+      this.#failProposal(proposal, NOT_APPLIED);
+    }
   }
 
   #maybeBootstrap(): void {

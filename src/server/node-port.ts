@@ -322,7 +322,6 @@ export class NodePort implements ServerPort {
     const server = this.#server;
     const { options, engine, stats, sessions } = server;
     const { values } = options.config;
-    const { machine } = engine;
     const facts = options.process();
     return {
       server: {
@@ -348,7 +347,7 @@ export class NodePort implements ServerPort {
       },
       memory: this.#infoMemory(facts),
       persistence: {
-        loading: !machine.bootstrapped,
+        loading: engine.loading,
         logWritable: engine.logFailure === undefined,
         lastSaveWallMs: this.startedAtMs,
       },

@@ -229,8 +229,7 @@ export class Server implements EngineHost, ClientEvents {
     if (arity !== undefined) return arity;
     if (!session.authenticated && !spec.flags.includes('no_auth')) return Errors.noAuth;
     if (session.transaction.active && spec.insideExec === 'refuse') return 'ERR Command not allowed inside a transaction';
-    const { machine } = this.engine;
-    if (!machine.bootstrapped && !spec.flags.includes('loading')) return LOADING;
+    if (this.engine.loading && !spec.flags.includes('loading')) return LOADING;
     const { transaction } = session;
     if (spec.class !== 'write') {
       const runsWrites = spec.name === 'exec' && transaction.hasWrite && !transaction.aborted;

@@ -121,7 +121,7 @@ export function outcomeOfError(thrown: unknown): Exclude<Outcome, 'acked'> {
   if (/^(CLUSTERDOWN|LOADING|MISCONF|READONLY|MOVED|OOM) /.test(text)) return 'refused';
   // Not connected, or the connection that a WATCH was made on is gone: nothing was sent.
   if (/isn't writeable|client is offline|client is closed|reconnected/i.test(text)) return 'refused';
-  if (/max retries per request|socket closed|ECONNRE|EPIPE|disconnect|connection is closed/i.test(text)) return 'unknown';
+  if (/max retries per request|socket closed|ECONNRE|EPIPE|disconnect|due to connection close|connection is closed/i.test(text)) return 'unknown';
   throw error;
 }
 

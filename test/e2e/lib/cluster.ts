@@ -130,6 +130,21 @@ export class Cluster {
     );
   }
 
+  /** Hands the leadership to this node. */
+  async lead(node: TestNode): Promise<void> {
+    await until(
+      `${node.name} to lead`,
+      async () => {
+        const leader = await this.leader();
+        if (leader === node) return true;
+        await leader.ask('HOLDFAST', 'TRANSFER', node.name);
+        return undefined;
+      },
+      { timeoutMs: 15_000 },
+    );
+    await Promise.all(this.alive.map((one) => one.waitReady()));
+  }
+
   async followers(): Promise<TestNode[]> {
     const leader = await this.leader();
     return this.alive.filter((node) => node !== leader);
@@ -145,9 +160,8 @@ export class Cluster {
     return this.nodes.map((node) => `--- log of ${node.name}, its end:\n${node.output.slice(-charsEach)}`).join('\n');
   }
 
-  /** Waits until every live node has applied the same index, then demands that they hold the same keyspace; returns it. */
-  async agree(timeoutMs = 60_000): Promise<{ index: number; dump: Map<string, string> }> {
-    const alive = this.alive;
+  /** Waits until these nodes have applied the same index, then demands that they hold the same keyspace; returns it. */
+  async agree(alive: readonly TestNode[] = this.alive, timeoutMs = 60_000): Promise<{ index: number; dump: Map<string, string> }> {
     const { index, dumps } = await until(
       'all nodes to have applied the same index before and after they were dumped',
       async () => {

@@ -45,7 +45,7 @@ class Lane {
   }
 
   /** The next write, and what its outcome changes. */
-  next(): { words: readonly (string | number)[]; done: (outcome: Outcome) => void } {
+  next(padding: string): { words: readonly (string | number)[]; done: (outcome: Outcome) => void } {
     if (this.kind === 'counter') {
       return {
         words: ['INCR', this.key],
@@ -59,7 +59,7 @@ class Lane {
     const number = this.#next++;
     this.sent = number;
     return {
-      words: ['SET', this.kind === 'unique' ? `${this.key}:${number}` : this.key, number],
+      words: ['SET', this.kind === 'unique' ? `${this.key}:${number}` : this.key, `${number}${padding}`],
       done: (outcome) => {
         if (outcome === 'acked') {
           this.lastAcked = number;
@@ -114,7 +114,7 @@ class Writer {
   }
 
   async #write(client: RespClient, lane: Lane): Promise<void> {
-    const { words, done } = lane.next();
+    const { words, done } = lane.next(this.#load.padding);
     const sentMs = performance.now();
     let outcome: Outcome;
     try {
@@ -124,7 +124,7 @@ class Writer {
       outcome = 'unknown';
     }
     done(outcome);
-    this.#load.count(outcome);
+    this.#load.count(this.node, outcome);
     if (outcome === 'acked' && this.firstAckMs === undefined && sentMs >= this.#load.markMs) this.firstAckMs = performance.now();
     if (outcome === 'refused') await pause(RECONNECT_MS);
   }
@@ -142,7 +142,7 @@ class Writer {
       outcomeOf(reply);
       return;
     }
-    const seen = Number(reply ?? 0);
+    const seen = Number(typeof reply === 'string' ? reply.split(':', 1)[0] : 0);
     if (seen < atLeast || seen > lane.sent) {
       throw new Error(`${lane.key} on ${this.node.name}: read ${seen} after ${atLeast} was acknowledged and ${lane.sent} sent`);
     }
@@ -156,15 +156,19 @@ class Writer {
 export class Load {
   readonly #writers: readonly Writer[];
   readonly #runs: Promise<void>[] = [];
+  readonly #ackedOn = new Map<TestNode, number>();
   #failure: Error | undefined;
   stopping = false;
+  /** Stands behind the number in every value that is SET. */
+  readonly padding: string;
   markMs = 0;
   acked = 0;
   refused = 0;
   unknown = 0;
 
   /** `lanesPerWriter` writes at a time on each of `writersPerNode` connections to each node. */
-  constructor(nodes: readonly TestNode[], { writersPerNode = 2, lanesPerWriter = 6 } = {}) {
+  constructor(nodes: readonly TestNode[], { writersPerNode = 2, lanesPerWriter = 6, valueBytes = 0 } = {}) {
+    this.padding = valueBytes === 0 ? '' : `:${'x'.repeat(valueBytes)}`;
     const kinds: readonly LaneKind[] = ['unique', 'register', 'counter'];
     this.#writers = nodes.flatMap((node) =>
       Array.from({ length: writersPerNode }, (_, w) => {
@@ -174,8 +178,14 @@ export class Load {
     );
   }
 
-  count(outcome: Outcome): void {
+  count(node: TestNode, outcome: Outcome): void {
     this[outcome]++;
+    if (outcome === 'acked') this.#ackedOn.set(node, this.ackedOn(node) + 1);
+  }
+
+  /** Writes that this node has acknowledged. */
+  ackedOn(node: TestNode): number {
+    return this.#ackedOn.get(node) ?? 0;
   }
 
   start(): void {
@@ -235,7 +245,7 @@ export class Load {
   /** What does not agree with the outcomes; empty when all is well. */
   faults(dump: ReadonlyMap<string, string>): string[] {
     const faults: string[] = [];
-    const valueOf = (key: string): string | undefined => dump.get(`0/${key}`)?.split(' ').slice(1).join(' ');
+    const valueOf = (key: string): string | undefined => dump.get(`0/${key}`)?.split(' ')[1]?.split(':', 1)[0];
     for (const lane of this.#writers.flatMap((writer) => writer.lanes)) {
       const { key, kind } = lane;
       if (kind === 'unique') {

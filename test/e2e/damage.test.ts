@@ -1,0 +1,165 @@
+// A disk that lies: flipped bits in the write-ahead log and in the database pages of a node that is down, and a data
+// directory that was wiped. What was damaged does not vote; what can be fetched from peers is.
+import fs from 'node:fs';
+import path from 'node:path';
+import { expect, test } from 'vitest';
+import { startCluster, type Cluster } from './lib/cluster.ts';
+import { Load } from './lib/load.ts';
+import { TestNode } from './lib/node-process.ts';
+import { ErrorReply } from './lib/resp.ts';
+import { until } from './lib/until.ts';
+
+const WAL_HEADER_BYTES = 32;
+const WAL_FRAME_BYTES = 24 + 4096;
+/** Election timeouts that a cluster without a quorum is watched for. */
+const WATCH_MS = 2500;
+
+function flipBit(file: string, at: number, bit = 3): void {
+  const fd = fs.openSync(file, 'r+');
+  try {
+    const byte = Buffer.alloc(1);
+    fs.readSync(fd, byte, 0, 1, at);
+    byte[0] = (byte[0] ?? 0) ^ (1 << bit);
+    fs.writeSync(fd, byte, 0, 1, at);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** A bit in the page of an early frame, which synced commits stand behind. */
+function flipInWal(node: TestNode): string {
+  const wal = path.join(node.dir, 'log.db-wal');
+  const frames = Math.floor((fs.statSync(wal).size - WAL_HEADER_BYTES) / WAL_FRAME_BYTES);
+  expect(frames).toBeGreaterThan(20);
+  flipBit(wal, WAL_HEADER_BYTES + 4 * WAL_FRAME_BYTES + 24 + 2000);
+  return `frame 5 of ${frames} in the WAL`;
+}
+
+/** A bit of a value in an entry that stands in the database's pages. */
+function flipInPages(node: TestNode): string {
+  const db = path.join(node.dir, 'log.db');
+  const bytes = fs.readFileSync(db);
+  const at = bytes.indexOf('marker-value-in-the-pages');
+  expect(at).toBeGreaterThan(0);
+  flipBit(db, at + 3);
+  return `page ${Math.floor(at / 4096) + 1} of the database`;
+}
+
+const KINDS = [
+  { kind: 'WAL', flip: flipInWal },
+  { kind: 'database pages', flip: flipInPages },
+] as const;
+
+/** Values in the pages of every node, and more of them in its WAL. */
+async function fill(cluster: Cluster): Promise<void> {
+  const first = cluster.node(0);
+  await first.withClient(async (client) => {
+    for (let i = 0; i < 40; i++) await client.ask('SET', `page:${i}`, `marker-value-in-the-pages-${i}`);
+  });
+  // A node that opens its log writes the WAL into the pages.
+  for (const node of cluster.nodes) {
+    await until(`${node.name} to have all of it`, async () => (await node.ask('GET', 'page:39')) !== null);
+    await node.kill9();
+    node.start();
+    await node.waitReady();
+  }
+  await first.withClient(async (client) => {
+    for (let i = 0; i < 60; i++) await client.ask('SET', `wal:${i}`, `value-in-the-wal-${i}-${'y'.repeat(3000)}`);
+  });
+}
+
+async function rolesOf(nodes: readonly TestNode[]): Promise<string[]> {
+  return Promise.all(nodes.map(async (node) => (await node.info()).get('raft_state') ?? '?'));
+}
+
+test.each(KINDS)('a flipped bit in the $kind of a stopped node: it says so, does not vote from it, and is whole again from its peers', async ({ flip }) => {
+  const cluster = await startCluster();
+  await fill(cluster);
+  const leader = await cluster.leader();
+  const [damaged, other] = cluster.nodes.filter((node) => node !== leader);
+  if (damaged === undefined || other === undefined) throw new Error('three nodes');
+  await until('the follower to have all of it', async () => (await damaged.appliedIndex()) === (await leader.appliedIndex()));
+  await damaged.kill9();
+  const what = flip(damaged);
+  await leader.kill9();
+
+  // With the one healthy node alone it would have to vote for there to be a leader.
+  const from = damaged.output.length;
+  damaged.start();
+  await damaged.running.says(/ERROR.*the log on disk is damaged: it is set aside, this node does not vote from it/);
+  await damaged.running.says(/this node rejoins as a replaced member/);
+  console.log(`${what}: ${/damage="?([^\n]{0,160})/.exec(damaged.output.slice(from))?.[1]}`);
+  await until('both to be up', async () => (await rolesOf([damaged, other])).length === 2);
+  const end = performance.now() + WATCH_MS;
+  while (performance.now() < end) expect(await rolesOf([damaged, other])).not.toContain('leader');
+
+  leader.start();
+  await damaged.running.says(/this node is a full member again/, { timeoutMs: 20_000 });
+  await cluster.waitReady();
+  const { dump } = await cluster.agree();
+  expect([...dump.keys()].filter((key) => /^0\/(page|wal):/.test(key)).length).toBe(100);
+
+  // And it votes again: with it and the other, there is a leader.
+  await leader.kill9();
+  await until('a leader of the other two', async () => (await rolesOf([damaged, other])).includes('leader'));
+  await other.ask('SET', 'voted', 'yes');
+});
+
+test.each(KINDS)('a flipped bit in the $kind under load: the node comes back while the others serve', async ({ flip }) => {
+  const cluster = await startCluster();
+  await fill(cluster);
+  const [damaged] = await cluster.followers();
+  if (damaged === undefined) throw new Error('three nodes');
+  const load = new Load(cluster.nodes.filter((node) => node !== damaged));
+  await damaged.kill9();
+  flip(damaged);
+  load.start();
+  await load.more(200);
+  damaged.start();
+  await damaged.running.says(/this node is a full member again/, { timeoutMs: 20_000 });
+  await damaged.waitReady();
+  await load.more(200);
+  await load.stop();
+  const { dump } = await cluster.agree();
+  expect(load.faults(dump)).toEqual([]);
+});
+
+test.each(KINDS)('a flipped bit in the $kind of a single node: it refuses to start and says why', async ({ flip }) => {
+  const cluster = await startCluster({ nodes: 1 });
+  await fill(cluster);
+  const node = cluster.node(0);
+  await node.kill9();
+  flip(node);
+  const { code } = await node.start().exited;
+  expect(code).toBe(1);
+  expect(node.running.output).toMatch(/holdfast: .*is damaged: .*This is the only node of its cluster, so there is no peer to fetch the log from: restore a backup of /);
+  expect(node.running.output).not.toMatch(/\n\s+at /);
+});
+
+test('a wiped data directory under the old node id is refused with the way out, which works', async () => {
+  const cluster = await startCluster();
+  await fill(cluster);
+  const [wiped, other] = await cluster.followers();
+  if (wiped === undefined || other === undefined) throw new Error('three nodes');
+  await wiped.kill9();
+  fs.rmSync(wiped.dir, { recursive: true });
+  await wiped.init();
+  wiped.start();
+  await wiped.running.says(/a peer refuses this node.*is known with data directory .* it was wiped, replaced or restored from a copy.*holdfast init --rejoin yes/);
+
+  // It is no help towards a quorum, and the cluster does not need it.
+  await other.ask('SET', 'without', 'it');
+  expect((await wiped.info()).get('raft_state')).not.toBe('leader');
+  const reply = await wiped.withClient((client) => client.send('GET', 'without'));
+  expect(reply).toBeInstanceOf(ErrorReply);
+
+  await wiped.stop();
+  fs.rmSync(wiped.dir, { recursive: true });
+  await wiped.init('--rejoin', 'yes');
+  wiped.start();
+  await wiped.running.says(/this node is a full member again/, { timeoutMs: 20_000 });
+  await wiped.waitReady();
+  const { dump } = await cluster.agree();
+  expect(dump.get('0/without')).toBe('-1 it');
+  expect(await wiped.ask('SET', 'through', 'it')).toBe('OK');
+});
