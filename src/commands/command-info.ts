@@ -227,7 +227,7 @@ function getKeys({ args, reply, server }: CommandContext, withFlags: boolean): v
   positions.forEach((position, ordinal) => {
     if (withFlags) reply.array(2);
     reply.bulk(inner.bytes, inner.start(position), inner.end(position));
-    if (withFlags) replySimpleSet(reply, keyFlagsOf(spec, ordinal));
+    if (withFlags) replySimpleSet(reply, spec.keyFlagsFrom?.(inner) ?? keyFlagsOf(spec, ordinal));
   });
 }
 
@@ -244,8 +244,7 @@ function list({ args, reply, server }: CommandContext): void {
   const names: string[] = [];
   for (const found of allCommands(server)) {
     if (keep === undefined || keep(found)) names.push(found.name);
-    // As in Redis, subcommands are listed only where a filter names them.
-    if (keep !== undefined) for (const sub of subcommandsOf(found)) if (keep(sub)) names.push(sub.name);
+    for (const sub of subcommandsOf(found)) if (keep === undefined || keep(sub)) names.push(sub.name);
   }
   reply.array(names.length);
   for (const name of names) reply.bulkText(name);

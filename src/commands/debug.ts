@@ -33,8 +33,8 @@ function allowed({ server, session }: CommandContext): boolean {
 function sleep(context: CommandContext): void {
   const { args, reply, server, session } = context;
   const seconds = parseFloat(args.latin1(2));
-  if (session.inExec) return reply.error('ERR DEBUG SLEEP is not possible inside a transaction');
   if (!(seconds > 0)) return reply.ok();
+  if (session.inExec) return reply.error('ERR DEBUG SLEEP is not possible inside a transaction');
   server.defer(session, (finish) => {
     server.after(seconds * 1000, () => {
       server.deferredReply(session).ok();

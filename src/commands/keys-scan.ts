@@ -1,5 +1,5 @@
-// Walks over a database: KEYS, SCAN, RANDOMKEY. Keys past their deadline are passed over; SCAN and RANDOMKEY report
-// them for deletion, as they are bounded.
+// Walks over a database: KEYS, SCAN, RANDOMKEY. Keys past their deadline are passed over. KEYS and SCAN are an answer
+// about them, so they report them and run again once they are deleted; RANDOMKEY only where it says that there is none.
 //
 // SCAN's cursor is the number of positions of the dense order still to visit; it goes down, and 0 is the end. What must hold,
 // whatever is inserted and deleted between calls: a key that is there from the first call to the last is returned.
@@ -33,9 +33,11 @@ export function parseCursor(args: Args, i: number): number {
   return cursor > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(cursor);
 }
 
-/** Says that the key was met past its deadline; unlike a lookup, the walk needs no second run for it. */
+/** Says that the key was met past its deadline: as with a lookup, the answer waits until the log says so too. */
 function reportExpired(context: CommandContext, key: Handle): void {
-  if (context.mode === 'read') context.onExpired?.(context.db, key);
+  if (context.mode !== 'read' || context.db.isExpired(key, context.logTimeMs)) return;
+  context.expiredSeen = true;
+  context.onExpired?.(context.db, key);
 }
 
 function replyKeyName(context: CommandContext, key: Handle): void {
@@ -58,7 +60,10 @@ function handleKeys(context: CommandContext): void {
   for (let position = 0; position < db.size; position++) {
     const key = db.at(position);
     if (!all && !nameMatches(context, key, 1)) continue;
-    if (db.isExpired(key, nowMs)) continue;
+    if (db.isExpired(key, nowMs)) {
+      reportExpired(context, key);
+      continue;
+    }
     replyKeyName(context, key);
     count++;
   }
@@ -129,7 +134,6 @@ function randomKey(context: CommandContext): Handle {
   for (let tries = 0; tries < RANDOM_TRIES_MAX; tries++) {
     const key = db.at(random.below(size));
     if (!db.isExpired(key, nowMs)) return key;
-    reportExpired(context, key);
   }
   // Nearly all are past their deadline and not deleted yet: whatever lives from a random place on.
   const start = random.below(size);
@@ -137,6 +141,7 @@ function randomKey(context: CommandContext): Handle {
     const key = db.at((start + step) % size);
     if (!db.isExpired(key, nowMs)) return key;
   }
+  for (let position = 0; position < size; position++) reportExpired(context, db.at(position));
   return 0;
 }
 

@@ -64,6 +64,8 @@ export interface CommandSpec {
   readonly keysFrom?: (args: Args, push: (position: number) => void) => void;
   /** Redis's flags for the key spec: how each key is used (RO, RW, OW, RM plus access, update, insert, delete); for COMMAND INFO and GETKEYSANDFLAGS. */
   readonly keyFlags?: readonly string[];
+  /** Where they depend on the arguments (Redis's variable_flags): those of these arguments' keys. */
+  readonly keyFlagsFrom?: (args: Args) => readonly string[];
   /** ACL categories without @; those that follow from flags (write, read, fast, slow, admin, dangerous…) are derived in table.ts. */
   readonly categories: readonly string[];
   readonly group: string;

@@ -278,6 +278,11 @@ export const psetex = {
   handler: (context) => handleSetWithTtl(context, 1, 'psetex'),
 } satisfies CommandSpec;
 
+function setKeyFlags(args: Args): readonly string[] {
+  for (let i = 3; i < args.count; i++) if (args.is(i, 'GET')) return ['RW', 'access', 'update'];
+  return ['OW', 'update'];
+}
+
 export const set = {
   name: 'set',
   arity: -3,
@@ -286,6 +291,7 @@ export const set = {
   flags: ['write', 'denyoom'],
   keys: ONE_KEY,
   keyFlags: ['RW', 'access', 'update', 'variable_flags'],
+  keyFlagsFrom: setKeyFlags,
   categories: ['string'],
   group: 'string',
   since: '1.0.0',

@@ -18,7 +18,7 @@ import { RECORD_BYTES_MAX } from '../base/limits.ts';
 import { Prng } from '../base/prng.ts';
 import { CommandContext } from '../commands/context.ts';
 import type { ServerPort, SessionPort } from '../commands/ports.ts';
-import { isReplicatedSetting, ReplicatedSettings, REPLICATED_SETTING_NAMES } from '../commands/replicated-settings.ts';
+import { isReplicatedSetting, isReplicatedSettingValue, ReplicatedSettings, REPLICATED_SETTING_NAMES } from '../commands/replicated-settings.ts';
 import type { CommandTable } from '../commands/table.ts';
 import { Keyspace } from '../keyspace/keyspace.ts';
 import { Args } from '../resp/args.ts';
@@ -156,7 +156,14 @@ export class Machine {
       context.reply = writer ?? this.#nullReply;
       context.keyspace.beginRecord(index, number);
       context.random.reseed(index, term * 0x1_0000 + number);
-      this.#applyRecord(context, record, index, writer === undefined ? undefined : sink);
+      try {
+        this.#applyRecord(context, record, index, writer === undefined ? undefined : sink);
+      } catch (thrown) {
+        // A function of the record and the state, like all that apply does: it must not end every node in turn.
+        failIfLocal(thrown);
+        this.#report.handlerThrew(`record of kind ${record.kind}`, index, thrown);
+        context.reply.error('ERR internal error; it is the same on every node and has been logged');
+      }
       if (writer !== undefined) sink.end(record);
     }
     assert(at === entry.length, () => `entry ${index} has ${entry.length - at} bytes after its records`);
@@ -217,6 +224,7 @@ export class Machine {
     try {
       spec.handler(context);
     } catch (thrown) {
+      failIfLocal(thrown);
       this.#report.handlerThrew(spec.name, index, thrown);
       context.reply.error(`ERR internal error in '${spec.name}'; it is the same on every node and has been logged`);
     } finally {
@@ -299,7 +307,8 @@ export class Machine {
       const name = Buffer.from(reader.view(reader.uint32())).toString('latin1');
       const negative = reader.uint32() === 1;
       const value = reader.uint53();
-      if (isReplicatedSetting(name)) this.settings[name] = negative ? -value : value;
+      const signed = negative ? -value : value;
+      if (isReplicatedSetting(name) && isReplicatedSettingValue(name, signed)) this.settings[name] = signed;
     }
     context.reply.ok();
   }
@@ -325,6 +334,11 @@ export class Machine {
   get checkpoint(): { index: number; digest: Digest } {
     return { index: this.lastCheckpointIndex, digest: this.#checkpointDigest };
   }
+}
+
+/** Want of memory is this node's own: to go on would make its state differ from the others'. */
+function failIfLocal(thrown: unknown): void {
+  if (thrown instanceof RangeError && /allocation failed|out of memory/i.test(thrown.message)) throw thrown;
 }
 
 export function digestText(digest: Digest): string {

@@ -36,6 +36,11 @@ export const RecordKind = {
 } as const;
 export type RecordKind = (typeof RecordKind)[keyof typeof RecordKind];
 
+/** The whole number nearest to `near` whose low 32 bits are `low`: sequence numbers in records wrap around. */
+export function fullSequence(near: number, low: number): number {
+  return near + ((low - near) | 0);
+}
+
 /** Who sent a record, and where its reply goes. */
 export interface Origin {
   readonly node: number;
@@ -93,11 +98,14 @@ export class RecordBuilder {
   count = 0;
   readonly #headroom: number;
   #recordStart = 0;
+  /** Where the last whole record ends: what a failure left behind it is written over. */
+  #wholeLength: number;
 
   constructor(headroom: number, capacity: number) {
     this.#headroom = headroom;
     this.bytes = new Uint8Array(Math.max(capacity, headroom + 256));
     this.length = headroom;
+    this.#wholeLength = headroom;
   }
 
   get recordBytes(): number {
@@ -108,10 +116,12 @@ export class RecordBuilder {
   clear(capacityMax: number): void {
     if (this.bytes.length > capacityMax) this.bytes = new Uint8Array(capacityMax);
     this.length = this.#headroom;
+    this.#wholeLength = this.length;
     this.count = 0;
   }
 
   begin(kind: RecordKind, protocol: 2 | 3, db: number, origin: Origin, session: number, sequence: number): void {
+    this.length = this.#wholeLength;
     this.#reserve(RECORD_HEADER_BYTES);
     const at = (this.#recordStart = this.length);
     const bytes = this.bytes;
@@ -165,12 +175,15 @@ export class RecordBuilder {
   /** Closes the record that `begin` opened. */
   end(): void {
     putUint32(this.bytes, this.#recordStart, this.length - this.#recordStart);
+    this.#wholeLength = this.length;
     this.count++;
   }
 
   /** Appends whole records made elsewhere (a forwarded batch). */
   append(records: Uint8Array, count: number): void {
+    this.length = this.#wholeLength;
     this.put(records, 0, records.length);
+    this.#wholeLength = this.length;
     this.count += count;
   }
 

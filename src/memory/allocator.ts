@@ -247,7 +247,7 @@ export class Memory {
   }
 
   /**
-   * Starts a defragmentation cycle: closes the emptiest segments whose blocks fit into the room that the others have.
+   * Starts a defragmentation cycle: closes the emptiest segments, where the room in the others makes that a gain.
    * The owner then moves every block for which `isEvacuating`, and ends the cycle; a closed segment goes with its last
    * block. False if there is nothing to gain.
    */
@@ -327,7 +327,7 @@ export class Memory {
   }
 }
 
-/** Which segments a cycle empties: the ones with least in them, as long as all of it fits into the room of the others. */
+/** Which segments a cycle empties: so many of those with least in them that most are won, less those to be made meanwhile. */
 class EvacuationPlan {
   readonly chosen: number[] = [];
   readonly #segments: Segments;
@@ -357,12 +357,18 @@ class EvacuationPlan {
     }
     const surplus = Math.floor(existing.length * (1 - EVACUATION_SLACK) - live / SEGMENT_BYTES);
     existing.sort((a, b) => this.#live[a]! - this.#live[b]!);
-    for (const segment of existing.slice(0, Math.min(surplus, EVACUATED_SEGMENTS_MAX))) {
-      if (this.#live[segment] === 0) continue;
+    if (surplus < 1) return this.chosen;
+    let best = 0;
+    let gainMax = 0;
+    const candidates = existing.filter((segment) => this.#live[segment]! > 0).slice(0, Math.min(surplus + 1, EVACUATED_SEGMENTS_MAX));
+    candidates.forEach((segment, i) => {
       this.#count(segment);
-      if (!this.#fits()) break;
-      this.chosen.push(segment);
-    }
+      const gain = i + 1 - this.#newSegments();
+      if (gain <= gainMax) return;
+      gainMax = gain;
+      best = i + 1;
+    });
+    this.chosen.push(...candidates.slice(0, best));
     return this.chosen;
   }
 
@@ -379,12 +385,14 @@ class EvacuationPlan {
     }
   }
 
-  #fits(): boolean {
+  /** Segments to be made for what finds no room: free blocks may be of other classes than those to move. */
+  #newSegments(): number {
     let pages = this.#runPages;
     for (let c = 0; c < CLASSES; c++) {
       const short = this.#need[c]! - this.#room[c]!;
       if (short > 0) pages += Math.ceil(short / CLASS_BLOCKS[c]!) * CLASS_PAGES[c]!;
     }
-    return pages <= this.#freePages * (1 - EVACUATION_SLACK);
+    const missing = pages - this.#freePages * (1 - EVACUATION_SLACK);
+    return Math.max(0, Math.ceil(missing / (SEGMENT_PAGES * (1 - EVACUATION_SLACK))));
   }
 }

@@ -29,6 +29,7 @@ import {
   decodePeerMessage,
   encodeForward,
   encodeForwardRefused,
+  encodeMember,
   encodeRaftHead,
   raftBody,
 } from './peer-message.ts';
@@ -56,6 +57,8 @@ export interface ConsensusOptions {
   readonly onRejoined: () => void;
 }
 
+/** Bytes on their way to the leader above which nothing is forwarded to it. */
+const FORWARD_QUEUE_BYTES_MAX = INFLIGHT_BYTES_MAX;
 const NO_BYTES = new Uint8Array(0);
 const NO_BODY: readonly Uint8Array[] = [];
 
@@ -82,6 +85,8 @@ export class Consensus {
   #stopping = false;
   #draining = false;
   readonly #connected = new Map<number, PeerIdentity>();
+  /** The incarnation that each peer was last let in with, since the start. */
+  readonly #welcomed = new Map<number, string>();
   /** Peers whose pin is on its way to disk: what they say is dropped until it is there. */
   readonly #pinning = new Set<number>();
   readonly #heardAtMs = new Map<number, number>();
@@ -190,6 +195,11 @@ export class Consensus {
           link.send({ type: 'forward-failed', id: message.id, reason: 'the leader changed or is not connected' });
           return;
         }
+        // Beyond that the transport drops it without a word, and its clients would be told UNCERTAIN.
+        if (transport.queuedBytes(message.leader) > FORWARD_QUEUE_BYTES_MAX) {
+          link.send({ type: 'forward-failed', id: message.id, reason: 'too much is on its way to the leader' });
+          return;
+        }
         transport.send(message.leader, encodeForward(message.id, message.term, message.count), [message.records]);
         return;
       }
@@ -230,6 +240,7 @@ export class Consensus {
     switch (decoded.kind) {
       case 'raft':
         this.#raft.step(decoded.message, this.#now());
+        if (decoded.message.type === MessageType.preVote) this.#tellMembers(from, decoded.message.index);
         return;
       case 'forward':
         link.send({
@@ -239,6 +250,18 @@ export class Consensus {
       case 'forward-refused':
         link.send({ type: 'forward-failed', id: decoded.id, reason: decoded.reason });
         return;
+      case 'member':
+        for (const [name, value] of this.#membership.attested(decoded.node, decoded.incarnation, decoded.index) ?? []) {
+          this.#meta.set(name, value);
+        }
+        return;
+    }
+  }
+
+  /** To a peer without a leader, whose log ends at `index`: it may be that it refuses the leader, as it missed how that was replaced. */
+  #tellMembers(to: number, index: number): void {
+    for (const member of this.#membership.beyond(index)) {
+      this.#options.transport.send(to, encodeMember(member.node, member.incarnation, member.index), NO_BODY);
     }
   }
 
@@ -263,6 +286,10 @@ export class Consensus {
       this.#membership.pinned(peer.nodeId, peer.incarnation);
       this.#append([], undefined, meta, () => this.#pinning.delete(peer.nodeId));
     }
+    const before = this.#welcomed.get(peer.nodeId);
+    this.#welcomed.set(peer.nodeId, peer.incarnation);
+    // What another data directory has acknowledged must not count for this one.
+    if (before !== undefined && before !== peer.incarnation) this.#raft.resetProgress(peer.nodeId);
     // Whatever our role: what a member that rejoins votes or acknowledges does not count, and what one says that is let in does.
     if (peer.rejoining) this.#raft.mute(peer.nodeId);
     else this.#raft.unmute(peer.nodeId);

@@ -7,7 +7,7 @@
 //   its place, or the first of a later term, is another's); UNCERTAIN after `uncertainAfterMs` without word.
 // - Log time stamped here never goes back (LogClock).
 import { assert, must } from '../base/assert.ts';
-import { ENTRY_HEADER_BYTES, EntryKind, writeEntryHeader } from '../base/entry.ts';
+import { ENTRY_HEADER_BYTES, EntryKind, makeEntry, writeEntryHeader } from '../base/entry.ts';
 import { BATCH_RECORDS_MAX, BATCH_TARGET_BYTES, MiB } from '../base/limits.ts';
 import { Errors } from '../commands/errors.ts';
 import type { ServerPort, SessionPort } from '../commands/ports.ts';
@@ -79,6 +79,7 @@ interface Proposal {
 interface Forward {
   readonly id: number;
   readonly term: number;
+  readonly bytes: number;
   /** (session, sequence) pairs. */
   readonly waiters: Uint32Array;
   deadlineMs: number;
@@ -91,6 +92,8 @@ const BATCH_KEEP_BYTES = 1 * MiB;
  */
 const PROPOSALS_IN_FLIGHT_MAX = 1;
 const BACKLOG_BYTES_MAX = 64 * MiB;
+/** Bytes forwarded to the leader and not settled above which sockets are not read; far below what a peer's queue takes. */
+const FORWARDED_BYTES_MAX = 8 * MiB;
 const CRON_MS = 50;
 /** Longest wait for a forward while the leader stays the same, in units of uncertainAfterMs. */
 const FORWARD_PATIENCE = 5;
@@ -108,9 +111,11 @@ export class Engine implements ApplySink {
   readonly #proposals = new Map<number, Proposal>();
   readonly #proposalsByIndex = new Map<number, Proposal>();
   #forwards: Forward[] = [];
+  #forwardedBytes = 0;
   /** Peer and its boot → number of the newest batch that it forwarded to us. */
   readonly #lastForwarded = new Map<number, number>();
-  #nextProposal = 1;
+  /** Numbers of proposals and forwards: other ones in each boot, as answers to forwards of the boot before may still come. */
+  #nextProposal: number;
   #bytesInFlight = 0;
   #wasCongested = false;
   role: RaftRole = 'follower';
@@ -131,6 +136,7 @@ export class Engine implements ApplySink {
 
   constructor(options: EngineOptions) {
     this.#options = options;
+    this.#nextProposal = options.origin.boot * 2 ** 20 + 1;
     this.machine = options.machine;
     this.logClock = new LogClock(options.clock);
     const machine = options.machine;
@@ -183,7 +189,7 @@ export class Engine implements ApplySink {
 
   /** Too much is on its way to the log: sockets should not be read until `uncongested`. */
   get congested(): boolean {
-    return this.#bytesInFlight + this.#batch.recordBytes > BACKLOG_BYTES_MAX;
+    return this.#bytesInFlight + this.#batch.recordBytes > BACKLOG_BYTES_MAX || this.#forwardedBytes > FORWARDED_BYTES_MAX;
   }
 
   // --- writes
@@ -208,7 +214,8 @@ export class Engine implements ApplySink {
     fill: (builder: RecordBuilder) => void,
     done: (error: string | undefined) => void,
   ): void {
-    const sequence = this.#nextInternal++;
+    const sequence = this.#nextInternal;
+    this.#nextInternal = (sequence % 0xffff_ffff) + 1;
     this.#internal.set(sequence, done);
     fill(this.beginRecord(kind, 2, db, 0, sequence));
     this.endRecord();
@@ -232,18 +239,45 @@ export class Engine implements ApplySink {
     } else if (this.role === 'leader') {
       const full = batch.recordBytes >= BATCH_TARGET_BYTES || batch.count >= BATCH_RECORDS_MAX;
       if (!this.machine.bootstrapped || (this.#proposals.size >= PROPOSALS_IN_FLIGHT_MAX && !full)) return;
-      this.#propose(EntryKind.commands);
+      this.#propose();
     } else if (this.leader !== 0) {
       this.#forward();
     }
   }
 
-  #propose(kind: EntryKind): void {
+  #propose(): void {
     const batch = this.#batch;
-    const entry = batch.bytes.slice(0, batch.length);
-    writeEntryHeader(entry, kind, MACHINE_VERSION, batch.count, this.logClock.nowMs());
+    const nowMs = this.logClock.nowMs();
+    if (batch.count <= BATCH_RECORDS_MAX && batch.recordBytes <= 2 * BATCH_TARGET_BYTES) {
+      const entry = batch.bytes.slice(0, batch.length);
+      writeEntryHeader(entry, EntryKind.commands, MACHINE_VERSION, batch.count, nowMs);
+      batch.clear(BATCH_KEEP_BYTES);
+      this.#send(entry);
+      return;
+    }
+    for (const { records, count } of this.#takePieces()) this.#send(makeEntry(EntryKind.commands, MACHINE_VERSION, count, nowMs, records));
+  }
+
+  /** Empties the batch, which may have grown for as long as no leader was known, into pieces that an entry may hold. */
+  #takePieces(): { readonly records: Uint8Array; readonly count: number }[] {
+    const batch = this.#batch;
+    const all = batch.bytes.slice(ENTRY_HEADER_BYTES, batch.length);
+    const pieces: { records: Uint8Array; count: number }[] = [];
+    let start = 0;
+    let from = 0;
+    let at = 0;
+    for (let number = 0; number < batch.count; number++) {
+      view.read(all, at, all.length);
+      if (number - from === BATCH_RECORDS_MAX || (number > from && view.end - start > BATCH_TARGET_BYTES)) {
+        pieces.push({ records: all.slice(start, at), count: number - from });
+        start = at;
+        from = number;
+      }
+      at = view.end;
+    }
+    if (batch.count > from) pieces.push({ records: start === 0 ? all : all.slice(start), count: batch.count - from });
     batch.clear(BATCH_KEEP_BYTES);
-    this.#send(entry);
+    return pieces;
   }
 
   #send(entry: Uint8Array): void {
@@ -255,15 +289,35 @@ export class Engine implements ApplySink {
   }
 
   #forward(): void {
-    const batch = this.#batch;
-    const records = batch.bytes.slice(ENTRY_HEADER_BYTES, batch.length);
-    const id = this.#nextProposal++;
-    const waiters = this.#waitersOf(records, batch.count);
-    const now = this.#options.clock.monotonicMs();
-    const deadlineMs = now + this.#options.uncertainAfterMs * FORWARD_PATIENCE;
-    this.#forwards.push({ id, term: this.term, waiters, deadlineMs });
-    this.#options.link.send({ type: 'forward', id, leader: this.leader, term: this.term, count: batch.count, records });
-    batch.clear(BATCH_KEEP_BYTES);
+    const deadlineMs = this.#options.clock.monotonicMs() + this.#options.uncertainAfterMs * FORWARD_PATIENCE;
+    for (const { records, count } of this.#takePieces()) {
+      const id = this.#nextProposal++;
+      this.#forwards.push({ id, term: this.term, bytes: records.length, waiters: this.#waitersOf(records, count), deadlineMs });
+      this.#forwardedBytes += records.length;
+      this.#options.link.send({ type: 'forward', id, leader: this.leader, term: this.term, count, records });
+    }
+  }
+
+  /** Takes forwards off the list of those under way. */
+  #takeForwards(which: (forward: Forward) => boolean): Forward[] {
+    const taken = this.#forwards.filter(which);
+    if (taken.length === 0) return taken;
+    this.#forwards = this.#forwards.filter((forward) => !which(forward));
+    for (const forward of taken) this.#forwardedBytes -= forward.bytes;
+    return taken;
+  }
+
+  /**
+   * One of this node's own records is about to be applied. If it is the last of a forward, that one is done; so are those
+   * before it, for the leader takes them in order: what is left of them was lost on its way.
+   */
+  #forwardApplied(session: number, sequence: number): void {
+    const at = this.#forwards.findIndex(({ waiters }) => waiters.at(-2) === session && waiters.at(-1) === sequence);
+    if (at < 0) return;
+    const { id } = must(this.#forwards[at]);
+    for (const forward of this.#takeForwards((each) => each.id <= id)) {
+      if (forward.id !== id) this.#failWaiters(forward.waiters, Errors.uncertain);
+    }
   }
 
   #refuseBatch(error: string): void {
@@ -442,10 +496,8 @@ export class Engine implements ApplySink {
   }
 
   #forwardFailed(id: number): void {
-    const at = this.#forwards.findIndex((forward) => forward.id === id);
-    const forward = this.#forwards[at];
+    const [forward] = this.#takeForwards((each) => each.id === id);
     if (forward === undefined) return;
-    this.#forwards.splice(at, 1);
     this.#failWaiters(forward.waiters, Errors.clusterDown);
     this.#options.host.flush();
   }
@@ -476,7 +528,7 @@ export class Engine implements ApplySink {
 
   /** As leader: proposes the open batch whatever is in flight. */
   flushNow(): void {
-    if (this.#batch.count > 0 && this.role === 'leader' && this.machine.bootstrapped) this.#propose(EntryKind.commands);
+    if (this.#batch.count > 0 && this.role === 'leader' && this.machine.bootstrapped) this.#propose();
   }
 
   // --- apply
@@ -491,10 +543,13 @@ export class Engine implements ApplySink {
     this.#options.host.flush();
     this.#maybeBootstrap();
     this.flush();
-    if (this.#wasCongested && !this.congested) {
-      this.#wasCongested = false;
-      this.#options.host.uncongested();
-    }
+    this.#checkCongestion();
+  }
+
+  #checkCongestion(): void {
+    if (!this.#wasCongested || this.congested) return;
+    this.#wasCongested = false;
+    this.#options.host.uncongested();
   }
 
   /** Remembers that somebody stopped reading sockets on account of `congested`. */
@@ -530,9 +585,7 @@ export class Engine implements ApplySink {
 
   /** An entry of `term` is applied: what was forwarded to a leader of an earlier term is in the log before it, or nowhere. */
   #settleForwards(term: number): void {
-    const settled = this.#forwards.filter((forward) => forward.term < term);
-    this.#forwards = this.#forwards.filter((forward) => forward.term >= term);
-    for (const forward of settled) this.#failWaiters(forward.waiters, NOT_APPLIED);
+    for (const forward of this.#takeForwards((each) => each.term < term)) this.#failWaiters(forward.waiters, NOT_APPLIED);
   }
 
   /** Likewise: what we proposed in an earlier term and has not been applied by now would stand behind this entry, where it cannot be. */
@@ -558,6 +611,7 @@ export class Engine implements ApplySink {
     const { origin, host } = this.#options;
     if (record.node !== origin.node || record.boot !== origin.boot) return undefined;
     this.#currentSession = record.session;
+    if (this.#forwards.length > 0) this.#forwardApplied(record.session, record.sequence);
     if (record.session === 0) return this.#internalReply;
     return host.beginReply(record.session, record.sequence, record.protocol);
   }
@@ -600,14 +654,11 @@ export class Engine implements ApplySink {
       proposal.deadlineMs = Infinity;
       this.#failProposal(proposal, Errors.uncertain);
     }
-    if (this.#forwards.some((forward) => forward.deadlineMs <= now)) {
-      const late = this.#forwards.filter((forward) => forward.deadlineMs <= now);
-      this.#forwards = this.#forwards.filter((forward) => forward.deadlineMs > now);
-      for (const forward of late) this.#failWaiters(forward.waiters, Errors.uncertain);
-    }
+    for (const forward of this.#takeForwards((each) => each.deadlineMs <= now)) this.#failWaiters(forward.waiters, Errors.uncertain);
     const waited = now - this.#batchOpenedMs;
     if (this.#batch.count > 0 && this.leader === 0 && waited > this.#options.leaderWaitMs) this.#refuseBatch(Errors.clusterDown);
     this.#maybeBootstrap();
+    this.#checkCongestion();
     this.#options.host.flush();
   }
 }

@@ -8,7 +8,9 @@
 // Entry payload (kind membership): JSON {op: 'pin' | 'replace', node, incarnation}. `replace` counts from its commit;
 // it is safe in one step because the node replaced is muted: the entry commits without it, so a quorum of the others
 // holds everything that was ever committed (docs/consistency.md).
-import { EntryKind, ENTRY_HEADER_BYTES, makeEntry } from '../base/entry.ts';
+// A node that was away while another was replaced refuses that one, even as its leader. Peers tell it: a pre-vote request
+// from a node whose log lacks a membership entry is answered with what that entry, committed, says (`beyond`, `attested`).
+import { EntryKind, ENTRY_HEADER_BYTES, entryIndex, makeEntry } from '../base/entry.ts';
 import type { LogStore } from '../ports/log-store.ts';
 import type { PeerIdentity } from '../ports/transport.ts';
 
@@ -23,12 +25,15 @@ export type Admission = { readonly admit: true; readonly muted: boolean } | { re
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 const pinName = (node: number): string => `pin:${node}`;
+const pinnedAtName = (node: number): string => `pinned-at:${node}`;
 const loggedName = (node: number): string => `logged:${node}`;
 
 export class Membership {
   readonly #self: { readonly id: number; readonly incarnation: string };
   /** Known by first contact or by a committed entry; on disk. */
   readonly #pins = new Map<number, string>();
+  /** Index of the committed entry that a pin comes from; absent for first contact. Never goes back: on disk with the pin. */
+  readonly #pinnedAt = new Map<number, number>();
   /** Named by the newest membership entry in our log, committed or not; on disk with that entry. */
   readonly #logged = new Map<number, string>();
   readonly #names: ReadonlyMap<number, string>;
@@ -39,6 +44,8 @@ export class Membership {
     for (const id of names.keys()) {
       const pin = store.meta(pinName(id));
       if (pin !== undefined) this.#pins.set(id, decoder.decode(pin));
+      const pinnedAt = store.meta(pinnedAtName(id));
+      if (pinnedAt !== undefined) this.#pinnedAt.set(id, Number(decoder.decode(pinnedAt)));
       const logged = store.meta(loggedName(id));
       if (logged !== undefined) this.#logged.set(id, decoder.decode(logged));
     }
@@ -91,16 +98,36 @@ export class Membership {
     return new Map([[loggedName(change.node), encoder.encode(change.incarnation)]]);
   }
 
-  /** A membership entry is committed: returns the change and what to store. */
+  /** A membership entry is committed: returns the change and what to store. Also called for old ones, after a restart. */
   committed(entry: Uint8Array): { change: MembershipChange; meta: ReadonlyMap<string, Uint8Array>; self: boolean } | undefined {
     const change = decodeMembership(entry);
     if (change === undefined) return undefined;
-    this.#pins.set(change.node, change.incarnation);
     return {
       change,
-      meta: new Map([[pinName(change.node), encoder.encode(change.incarnation)]]),
+      meta: this.attested(change.node, change.incarnation, entryIndex(entry)) ?? new Map<string, Uint8Array>(),
       self: change.node === this.#self.id && change.incarnation === this.#self.incarnation,
     };
+  }
+
+  /** A committed entry, here or at a peer, names this member's data directory; returns what to store if that is news. */
+  attested(node: number, incarnation: string, index: number): ReadonlyMap<string, Uint8Array> | undefined {
+    if (!this.#names.has(node) || index <= (this.#pinnedAt.get(node) ?? 0)) return undefined;
+    this.#pins.set(node, incarnation);
+    this.#pinnedAt.set(node, index);
+    return new Map([
+      [pinName(node), encoder.encode(incarnation)],
+      [pinnedAtName(node), encoder.encode(String(index))],
+    ]);
+  }
+
+  /** What committed membership entries behind `index` say. */
+  beyond(index: number): { node: number; incarnation: string; index: number }[] {
+    const told: { node: number; incarnation: string; index: number }[] = [];
+    for (const [node, at] of this.#pinnedAt) {
+      const incarnation = this.#pins.get(node);
+      if (at > index && incarnation !== undefined) told.push({ node, incarnation, index: at });
+    }
+    return told;
   }
 }
 

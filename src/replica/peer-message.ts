@@ -5,6 +5,7 @@
 //   [1, type, term, index, logTerm, commit, reject, hint, context, transfer, timeMs]   a Raft message; body: its entries
 //   [2, id, term, count]          records forwarded to the leader of `term`; body: one part, the records
 //   [3, id, term, reason]         the leader of `term` did not take the forwarded records `id`
+//   [4, node, incarnation, index] by the committed entry `index` member `node` is known with this data directory
 import { Packr } from 'msgpackr';
 import { copyBytes } from '../base/bytes.ts';
 import { entryFault, entryIndex, entryKind, entryTerm } from '../base/entry.ts';
@@ -13,7 +14,8 @@ import { MessageType, type Entry, type Message, type NodeId } from '../raft/type
 export type PeerMessage =
   | { readonly kind: 'raft'; readonly message: Message }
   | { readonly kind: 'forward'; readonly id: number; readonly term: number; readonly count: number; readonly records: Uint8Array }
-  | { readonly kind: 'forward-refused'; readonly id: number; readonly term: number; readonly reason: string };
+  | { readonly kind: 'forward-refused'; readonly id: number; readonly term: number; readonly reason: string }
+  | { readonly kind: 'member'; readonly node: number; readonly incarnation: string; readonly index: number };
 
 const packr = new Packr({ useRecords: false, int64AsType: 'number' });
 const NO_BODY: readonly Uint8Array[] = [];
@@ -35,6 +37,10 @@ export function encodeForward(id: number, term: number, count: number): Uint8Arr
 
 export function encodeForwardRefused(id: number, term: number, reason: string): Uint8Array {
   return packr.pack([3, id, term, reason]);
+}
+
+export function encodeMember(node: number, incarnation: string, index: number): Uint8Array {
+  return packr.pack([4, node, incarnation, index]);
 }
 
 /** The message, or a text that says what is wrong with it. Never throws. */
@@ -67,6 +73,11 @@ export function decodePeerMessage(
       const [, id, term, reason] = list;
       if (!isCount(id) || !isCount(term) || typeof reason !== 'string') return 'forward refusal is malformed';
       return { kind: 'forward-refused', id, term, reason };
+    }
+    case 4: {
+      const [, node, incarnation, index] = list;
+      if (!isCount(node) || typeof incarnation !== 'string' || !isCount(index)) return 'word of a member is malformed';
+      return { kind: 'member', node, incarnation, index };
     }
     default:
       return `unknown kind ${String(list[0])}`;

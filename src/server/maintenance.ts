@@ -2,6 +2,7 @@
 // and everything it decides goes through the log as a record; the keyspace is only looked at here.
 import type { Entropy } from '../ports/entropy.ts';
 import { copyBytes } from '../base/bytes.ts';
+import { KiB, MiB } from '../base/limits.ts';
 import type { Engine } from '../replica/engine.ts';
 import { RecordKind, type RecordBuilder } from '../machine/record-codec.ts';
 import type { Keyspace } from '../keyspace/keyspace.ts';
@@ -28,6 +29,11 @@ const KEYS_PER_RECORD_MAX = 512;
 const CHECKPOINT_ENTRIES = 10_000;
 const CHECKPOINT_MS = 60_000;
 const REHASH_STEP_ENTRIES = 4096;
+const DEFRAG_RATIO = 1.25;
+const DEFRAG_SLACK_BYTES = 128 * MiB;
+const DEFRAG_SLICE_BYTES = 64 * KiB;
+/** Slices in one turn of the cron: a few milliseconds. */
+const DEFRAG_SLICES = 8;
 
 export class Maintenance {
   readonly #engine: Engine;
@@ -49,27 +55,40 @@ export class Maintenance {
     const { machine } = this.#engine;
     if (!machine.bootstrapped) return;
     machine.keyspace.rehashStep(REHASH_STEP_ENTRIES);
+    this.#defragment(machine.keyspace);
     if (!this.#engine.isLeader || this.#engine.congested) return;
     if (this.activeExpire && !this.#expiring) this.#expireCycle(machine.keyspace);
     this.#maybeCheckpoint(nowMs);
   }
 
+  /** Moves records out of sparse slabs, a slice at a time, while much more is reserved than used. Changes handles: only between commands. */
+  #defragment(keyspace: Keyspace): void {
+    if (keyspace.reservedBytes < keyspace.usedBytes * DEFRAG_RATIO + DEFRAG_SLACK_BYTES) return;
+    for (let slice = 0; slice < DEFRAG_SLICES; slice++) if (!keyspace.defragStep(DEFRAG_SLICE_BYTES)) return;
+  }
+
   /** Has the deletion of these keys logged; `done` hears when it is applied. */
   expire(keys: readonly ExpiredKey[], seenAtMs: number, done: (error: string | undefined) => void): void {
     const byDb = new Map<number, ExpiredKey[]>();
+    const records: ExpiredKey[][] = [];
     for (const key of keys) {
       const list = byDb.get(key.db);
-      if (list === undefined) byDb.set(key.db, [key]);
-      else list.push(key);
+      if (list !== undefined && list.length < KEYS_PER_RECORD_MAX) {
+        list.push(key);
+        continue;
+      }
+      const next = [key];
+      byDb.set(key.db, next);
+      records.push(next);
     }
-    let left = byDb.size;
+    let left = records.length;
     let failure: string | undefined;
     if (left === 0) {
       done(undefined);
       return;
     }
-    for (const [db, list] of byDb) {
-      this.#engine.submitInternal(RecordKind.expire, db, (builder) => fillExpire(builder, list, seenAtMs), (error) => {
+    for (const list of records) {
+      this.#engine.submitInternal(RecordKind.expire, list[0]!.db, (builder) => fillExpire(builder, list, seenAtMs), (error) => {
         failure ??= error;
         if (--left === 0) done(failure);
       });

@@ -17,6 +17,7 @@ import type { ProcessFacts, Server } from './server.ts';
 import type { Session } from './session.ts';
 
 interface Waiter {
+  readonly session: number;
   readonly index: number;
   readonly replicas: number;
   readonly deadlineMs: number;
@@ -227,6 +228,7 @@ export class NodePort implements ServerPort {
 
   waitReplicas(session: SessionPort, replicas: number, timeoutMs: number, done: (count: number) => void): void {
     this.#waiters.push({
+      session: session.id,
       index: session.lastIndex,
       replicas,
       deadlineMs: timeoutMs === 0 ? Infinity : this.monotonicMs() + timeoutMs,
@@ -243,7 +245,7 @@ export class NodePort implements ServerPort {
 
   deferredReply(session: SessionPort): Reply {
     const found = this.#server.sessions.get(session.id);
-    return found === undefined || found.closing ? nullReply : found.writer;
+    return found === undefined || found.closing ? nullReply : found.deferredReply;
   }
 
   after(delayMs: number, callback: () => void): void {
@@ -305,6 +307,7 @@ export class NodePort implements ServerPort {
     const now = this.monotonicMs();
     const { nodeId } = this.#server.options;
     this.#waiters = this.#waiters.filter((waiter) => {
+      if (!this.#server.sessions.has(waiter.session)) return false;
       const count = this.#members.filter((m) => m.id !== nodeId && m.match >= waiter.index && m.match >= 0).length;
       if (count < waiter.replicas && now < waiter.deadlineMs) return true;
       waiter.done(count);

@@ -166,12 +166,27 @@ export class Server implements EngineHost, ClientEvents {
 
   data(socket: ClientSocket, chunk: Uint8Array): void {
     this.stats.inputBytes += chunk.length;
-    this.#bySocket.get(socket)?.data(chunk);
+    const session = this.#bySocket.get(socket);
+    if (session !== undefined) this.#guard(session, () => session.data(chunk));
     this.flush();
+  }
+
+  /** Whatever goes wrong with what a client has sent ends its connection and nothing else. */
+  #guard(session: Session, run: () => void): void {
+    try {
+      run();
+    } catch (thrown) {
+      this.log.error(
+        { client: session.socket.remoteAddr, id: session.id, error: thrown instanceof Error ? thrown.stack : String(thrown) },
+        'a connection failed inside and is closed: please report this',
+      );
+      session.close();
+    }
   }
 
   drained(socket: ClientSocket): void {
     this.#bySocket.get(socket)?.drained();
+    this.flush();
   }
 
   ended(socket: ClientSocket): void {
@@ -365,14 +380,19 @@ export class Server implements EngineHost, ClientEvents {
     context.args = args;
     context.command = spec;
     this.#guarded(spec, context);
+    // It will run again, and counts then.
+    if (context.expiredSeen) return;
     stat.count(startMs < 0 ? -1 : this.monotonicMs() - startMs, reply.errors > errors);
   }
 
   #guarded(spec: CommandSpec, context: CommandContext): void {
+    const mark = markOf(context.reply);
     try {
       spec.handler(context);
     } catch (thrown) {
       this.log.error({ command: spec.name, error: thrown instanceof Error ? thrown.stack : String(thrown) }, 'a command failed inside: please report this');
+      // What it wrote so far would shift every later reply.
+      truncate(context.reply, mark);
       context.reply.error(`ERR internal error in '${spec.name}'; it has been logged`);
     }
   }
@@ -446,7 +466,7 @@ export class Server implements EngineHost, ClientEvents {
       this.#resuming = [];
       for (const session of resuming) {
         session.resuming = false;
-        session.process();
+        this.#guard(session, () => session.process());
       }
     }
     const dirty = this.#dirty;
@@ -454,7 +474,7 @@ export class Server implements EngineHost, ClientEvents {
     this.#dirty = [];
     for (const session of dirty) {
       session.dirty = false;
-      session.flush();
+      this.#guard(session, () => session.flush());
     }
   }
 

@@ -10,10 +10,11 @@
 // - A command that cannot go on (#stalled) stops everything behind it; its bytes are kept, nothing of it has happened.
 import { assert } from '../base/assert.ts';
 import { copyBytes } from '../base/bytes.ts';
+import { RECORD_BYTES_MAX } from '../base/limits.ts';
 import { Errors } from '../commands/errors.ts';
 import type { ClientInfo, ReadConsistency, ReplyMode, SessionPort } from '../commands/ports.ts';
 import type { CommandSpec } from '../commands/spec.ts';
-import { RecordKind } from '../machine/record-codec.ts';
+import { fullSequence, RECORD_HEADER_BYTES, RecordKind } from '../machine/record-codec.ts';
 import type { ClientSocket } from '../ports/client-listener.ts';
 import { Args } from '../resp/args.ts';
 import type { RequestDecoder } from '../resp/decoder.ts';
@@ -23,6 +24,7 @@ import type { Reply } from '../resp/reply.ts';
 import { ReplyWriter } from '../resp/reply-writer.ts';
 import type { ReadTicket } from '../replica/reads.ts';
 import type { Server } from './server.ts';
+import { PendingStats } from './pending-stats.ts';
 import type { CommandStat } from './stats.ts';
 import { Transaction } from './transaction.ts';
 
@@ -31,14 +33,19 @@ interface Later {
   readonly after: number;
   /** Runs it if it may run now; false leaves it first in the queue. */
   readonly run: () => boolean;
+  /** Answers in its place with an error, where it can wait no longer. */
+  readonly giveUp: (error: string) => void;
 }
 
 /** Above this many bytes not yet taken by the kernel, the connection's input is left alone. */
 const OUTPUT_PAUSE_BYTES = 16 * 1024 * 1024;
 /** Above this many bytes of input that cannot be dispatched yet, the socket is not read. */
 const INPUT_PAUSE_BYTES = 1024 * 1024;
-/** Answered writes whose declarations are kept before the list is cut. */
-const WRITES_KEPT = 4096;
+/** Reads that wait their turn on one connection; above it, its input is left alone. */
+const LATER_MAX = 1024;
+/** Arguments that a connection keeps room for. */
+const ARGUMENTS_KEPT = 1024;
+const TOO_LARGE = `ERR the command is larger than a log record may be (${RECORD_BYTES_MAX} bytes)`;
 
 const LINEARIZABLE: ReadConsistency = { kind: 'linearizable' };
 const nullReply = new NullReply();
@@ -49,7 +56,7 @@ export class Session implements SessionPort {
   readonly writer: ReplyWriter;
   readonly decoder: RequestDecoder;
   readonly #server: Server;
-  readonly #args = new Args();
+  #args = new Args();
   readonly createdMs: number;
   lastActiveMs: number;
   authenticated: boolean;
@@ -74,9 +81,7 @@ export class Session implements SessionPort {
   /** Writes sent to the log, and writes answered. */
   #sent = 0;
   #answered = 0;
-  /** What write #writesFrom + i runs: of the unanswered ones, and of some before them. */
-  #writes: (CommandSpec | undefined)[] = [];
-  #writesFrom = 1;
+  readonly #pendingStats = new PendingStats();
   /** Of the write that is being applied: when it began, or -1 if it is not timed, and the error replies before it. */
   #applyStartMs = -1;
   #errorsBefore = 0;
@@ -89,6 +94,14 @@ export class Session implements SessionPort {
   /** The RESP bytes of a decoded command that cannot go on yet. */
   #stalled: Uint8Array | undefined;
   #deferred = false;
+  /** An EXEC under way may SELECT: nothing behind it goes on before it is answered. */
+  #waitsForExec = false;
+  /** The client does not want the reply of the session command that runs, or of the one that is deferred. */
+  #silentCommand = false;
+  #silentDeferred = false;
+  /** Commands wait because the client does not take its replies. */
+  #outputHeld = false;
+  #inputFailed = false;
   #processing = false;
   #advancing = false;
   #closeWhenAnswered = false;
@@ -124,8 +137,11 @@ export class Session implements SessionPort {
   process(): void {
     if (this.#processing || this.closing) return;
     this.#processing = true;
+    const outputRoom = OUTPUT_PAUSE_BYTES - this.socket.bufferedBytes;
     try {
       while (!this.closing && !this.#deferred && !this.#closeWhenAnswered) {
+        this.#outputHeld = this.writer.pendingBytes > outputRoom;
+        if (this.#outputHeld) break;
         if (this.#stalled !== undefined) {
           const bytes = this.#stalled;
           this.#stalled = undefined;
@@ -146,6 +162,7 @@ export class Session implements SessionPort {
     }
     if (this.closing) return;
     this.decoder.detach();
+    if (this.#args.starts.length > ARGUMENTS_KEPT) this.#args = new Args();
     this.#balanceInput();
     this.#server.markDirty(this);
   }
@@ -164,10 +181,13 @@ export class Session implements SessionPort {
   /** The kernel has taken what was written. */
   drained(): void {
     this.#balanceInput();
+    if (this.#outputHeld) this.process();
   }
 
   #protocolError(): void {
     const { decoder } = this;
+    if (this.#inputFailed) return;
+    this.#inputFailed = true;
     if (decoder.errorKind === 'queryBufferLimit') {
       this.#server.log.warn({ client: this.socket.remoteAddr, id: this.id }, 'closing a client that went over client-query-buffer-limit');
       this.close();
@@ -192,6 +212,7 @@ export class Session implements SessionPort {
         action();
         return true;
       },
+      giveUp: action,
     });
   }
 
@@ -209,8 +230,12 @@ export class Session implements SessionPort {
   /** False if the command cannot go on now; it is kept and tried again by `process`. */
   #dispatch(args: Args, start: number, end: number): boolean {
     const server = this.#server;
+    if (this.#waitsForExec) {
+      if (!this.#idle) return this.#stall(args, start, end);
+      this.#waitsForExec = false;
+    }
     const spec = server.table.lookup(args);
-    const refusal = server.refusal(this, spec, args);
+    const refusal = server.refusal(this, spec, args) ?? this.#sizeFault(spec, start, end);
     if (refusal !== undefined) {
       if (!this.#idle) return this.#stall(args, start, end);
       this.#refuse(spec, refusal);
@@ -234,15 +259,25 @@ export class Session implements SessionPort {
         this.#sendWrite(spec, args, start, end);
         return true;
       case 'read':
+        if (this.#later.length >= LATER_MAX) return this.#stall(args, start, end);
         this.#count(spec);
         this.#read(spec, args, start, end);
         return true;
       case 'session':
         if (!this.#idle) return this.#stall(args, start, end);
+        if (spec.name === 'exec' && this.transaction.hasWrite && server.engine.congested) {
+          server.engine.noteCongestion();
+          return this.#stall(args, start, end);
+        }
         this.#count(spec);
         this.#runSession(spec, args);
         return true;
     }
+  }
+
+  /** A record that no entry can hold must not get into the log. */
+  #sizeFault(spec: CommandSpec | undefined, start: number, end: number): string | undefined {
+    return spec?.class === 'write' && end - start > RECORD_BYTES_MAX - RECORD_HEADER_BYTES ? TOO_LARGE : undefined;
   }
 
   #count(spec: CommandSpec): void {
@@ -289,36 +324,54 @@ export class Session implements SessionPort {
   // --- writes
 
   #sendWrite(spec: CommandSpec, args: Args, start: number, end: number): void {
-    const sequence = this.#nextSequence(spec);
+    const sequence = this.#nextSequence(this.#server.stats.ofCommand(spec));
     const engine = this.#server.engine;
     engine.beginRecord(RecordKind.command, this.protocol, this.db, this.id, sequence).put(args.bytes, start, end);
     engine.endRecord();
   }
 
-  /** `spec` is counted in INFO commandstats once the write is answered. */
-  #nextSequence(spec: CommandSpec | undefined): number {
+  /** The write is counted in `stat` once it is answered. */
+  #nextSequence(stat: CommandStat | undefined): number {
     const sequence = ++this.#sent;
-    this.#writes.push(spec);
+    this.#pendingStats.push(stat);
     if (this.replyMode !== 'on' && this.#takeSilence()) (this.#silent ??= new Set()).add(sequence);
     return sequence;
   }
 
   /** The writer for the reply of write `sequence`, which is being applied; undefined if it was answered already. */
-  beginReply(sequence: number): Reply | undefined {
+  beginReply(sequence32: number): Reply | undefined {
+    const sequence = fullSequence(this.#answered + 1, sequence32);
     if (sequence <= this.#answered) return undefined;
-    // A forwarded batch before this one was lost on its way, or arrives later: its outcome is unknown.
-    while (this.#answered + 1 < sequence) this.#answerFailed(this.#failures?.get(this.#answered + 1) ?? Errors.uncertain);
+    this.#answerBefore(sequence);
     this.lastIndex = this.#server.engine.machine.appliedIndex + 1;
-    const stat = this.#statOf(sequence);
+    const stat = this.#pendingStats.of(sequence);
     this.#applyStartMs = stat?.timesNext === true ? this.#server.monotonicMs() : -1;
     this.#errorsBefore = this.writer.errors;
     return this.#writerFor(this.#silent?.delete(sequence) === true);
   }
 
-  endReply(sequence: number): void {
+  /** Answers everything that stands before write `sequence`, whose reply is about to be written. */
+  #answerBefore(sequence: number): void {
+    for (;;) {
+      const later = this.#later[0];
+      if (later !== undefined && later.after <= this.#answered) {
+        // It has its index and what it waits for is applied, or this write had not been sent; to be safe, it is not waited for.
+        if (!later.run()) later.giveUp(Errors.clusterDown);
+        this.#removeLater(later);
+      } else if (this.#answered + 1 < sequence) {
+        // A forwarded batch before this one was lost on its way: its outcome is unknown.
+        this.#answerFailed(this.#failures?.get(this.#answered + 1) ?? Errors.uncertain);
+      } else {
+        return;
+      }
+    }
+  }
+
+  endReply(sequence32: number): void {
+    const sequence = fullSequence(this.#answered + 1, sequence32);
     if (sequence !== this.#answered + 1) return;
     const startMs = this.#applyStartMs;
-    this.#statOf(sequence)?.count(startMs < 0 ? -1 : this.#server.monotonicMs() - startMs, this.writer.errors > this.#errorsBefore);
+    this.#pendingStats.of(sequence)?.count(startMs < 0 ? -1 : this.#server.monotonicMs() - startMs, this.writer.errors > this.#errorsBefore);
     this.#answerUpTo(sequence);
     this.inExec = false;
     this.#server.markDirty(this);
@@ -327,7 +380,8 @@ export class Session implements SessionPort {
   }
 
   /** Write `sequence` gets this error and no other answer. */
-  fail(sequence: number, error: string): void {
+  fail(sequence32: number, error: string): void {
+    const sequence = fullSequence(this.#answered + 1, sequence32);
     if (sequence <= this.#answered) return;
     (this.#failures ??= new Map()).set(sequence, error);
     this.advance();
@@ -339,22 +393,14 @@ export class Session implements SessionPort {
     const sequence = this.#answered + 1;
     this.#failures?.delete(sequence);
     if (this.#failures?.size === 0) this.#failures = undefined;
-    this.#statOf(sequence)?.count(-1, true);
+    this.#pendingStats.of(sequence)?.count(-1, true);
     this.#writerFor(this.#silent?.delete(sequence) === true).error(error);
     this.#answerUpTo(sequence);
   }
 
-  #statOf(sequence: number): CommandStat | undefined {
-    const spec = this.#writes[sequence - this.#writesFrom];
-    return spec === undefined ? undefined : this.#server.stats.ofCommand(spec);
-  }
-
   #answerUpTo(sequence: number): void {
     this.#answered = sequence;
-    const done = sequence + 1 - this.#writesFrom;
-    if (done < this.#writes.length && done < WRITES_KEPT) return;
-    this.#writes = done < this.#writes.length ? this.#writes.slice(done) : [];
-    this.#writesFrom = sequence + 1;
+    this.#pendingStats.answered(sequence);
   }
 
   /** Runs everything whose turn has come. */
@@ -366,8 +412,7 @@ export class Session implements SessionPort {
         const later = this.#later[0];
         if (later !== undefined && later.after <= this.#answered) {
           if (!later.run()) break;
-          const at = this.#later.indexOf(later);
-          if (at >= 0) this.#later.splice(at, 1);
+          this.#removeLater(later);
           continue;
         }
         const error = this.#failures?.get(this.#answered + 1);
@@ -379,18 +424,29 @@ export class Session implements SessionPort {
     }
   }
 
+  #removeLater(later: Later): void {
+    const at = this.#later.indexOf(later);
+    if (at >= 0) this.#later.splice(at, 1);
+  }
+
   // --- reads
 
   #read(spec: CommandSpec, args: Args, start: number, end: number): void {
     const silent = this.#takeSilence();
     if (this.#idle && this.#server.engine.reads.admit(this.readConsistency)) {
-      const expired = this.#server.runRead(this, spec, args, this.#writerFor(silent), this.#server.engine.reads.timeMs, this.db);
-      if (!expired) return;
-      this.#readLater(spec, copyBytes(args.bytes, start, end), silent, this.db, undefined);
+      const { timeMs } = this.#server.engine.reads;
+      const expired = this.#server.runRead(this, spec, args, this.#writerFor(silent), timeMs, this.db);
+      if (expired) this.#readLater(spec, copyBytes(args.bytes, start, end), silent, this.db, timeMs);
+      else this.#sawState();
       return;
     }
     const bytes = copyBytes(args.bytes, start, end);
     this.#readLater(spec, bytes, silent, this.db, this.#ticket(this.readConsistency));
+  }
+
+  /** For HOLDFAST INDEX. */
+  #sawState(): void {
+    this.lastIndex = Math.max(this.lastIndex, this.#server.engine.machine.appliedIndex);
   }
 
   /** A ticket that counts as unresolved until its index is known. */
@@ -403,35 +459,43 @@ export class Session implements SessionPort {
       this.#server.markDirty(this);
       if (this.#stalled !== undefined) this.#server.resumeSoon(this);
     });
-    const unresolved = state.ticket.index < 0;
+    // The index of a causal read is the client's word: it may be beyond the log.
+    const unresolved = state.ticket.index < 0 || (level.kind === 'causal' && !this.#server.engine.reads.mayServe(state.ticket));
     if (unresolved) this.#unresolved++;
     return state;
   }
 
   /**
-   * A read that waits: for its ticket, for the writes before it, or (without a ticket) for the deletion of expired keys
-   * that `runRead` has asked for.
+   * A read that waits: for its ticket, for the writes before it, or (given the time at which it was judged) for the
+   * deletion of expired keys that `runRead` has met.
    */
   #readLater(
     spec: CommandSpec,
     bytes: Uint8Array,
     silent: boolean,
     db: number,
-    waiting: { ticket: ReadTicket; error: string | undefined } | undefined,
+    waiting: { ticket: ReadTicket; error: string | undefined } | number,
   ): void {
     const args = new Args();
     assert(parseRequestInto(args, bytes, 0, bytes.length), 'a read that waits parses again');
     this.#runLater(waiting, silent, (reply, timeMs) => this.#server.runRead(this, spec, args, reply, timeMs, db));
   }
 
-  /** Queues `attempt` for when its ticket is good. It returns true if it met expired keys: then it is tried again once those are deleted. */
+  /**
+   * Queues `attempt` for when its ticket is good. It returns true if it met expired keys: then it is tried again once those
+   * are deleted, and judged at the same time. With writes behind it on their way it cannot wait for that, or they would be
+   * answered and seen before it: then it is judged at the time of the log, by which nothing is expired that is not gone.
+   */
   #runLater(
-    waiting: { ticket: ReadTicket; error: string | undefined } | undefined,
+    waiting: { ticket: ReadTicket; error: string | undefined } | number,
     silent: boolean,
     attempt: (reply: Reply, timeMs: number) => boolean,
   ): void {
-    let deleting = waiting === undefined;
+    const after = this.#sent;
+    const judged = typeof waiting === 'number';
+    let deleting = judged;
     let failure: string | undefined;
+    const giveUp = (error: string): void => this.#writerFor(silent).error(error);
     const wait = (): void => {
       deleting = true;
       this.#unresolved++;
@@ -446,21 +510,25 @@ export class Session implements SessionPort {
     };
     if (deleting) wait();
     this.#later.push({
-      after: this.#sent,
+      after,
       run: () => {
         if (deleting) return false;
-        const error = failure ?? waiting?.error;
+        const error = failure ?? (judged ? undefined : waiting.error);
         if (error !== undefined) {
-          this.#writerFor(silent).error(error);
+          giveUp(error);
           return true;
         }
-        if (waiting !== undefined && !this.#server.engine.reads.mayServe(waiting.ticket)) return false;
-        if (attempt(this.#writerFor(silent), waiting?.ticket.timeMs ?? this.#server.engine.logClock.nowMs())) {
+        const { engine } = this.#server;
+        if (!judged && !engine.reads.mayServe(waiting.ticket)) return false;
+        const timeMs = this.#sent > after ? engine.machine.timeMs : judged ? waiting : waiting.ticket.timeMs;
+        if (attempt(this.#writerFor(silent), timeMs)) {
           wait();
           return false;
         }
+        this.#sawState();
         return true;
       },
+      giveUp,
     });
   }
 
@@ -469,6 +537,7 @@ export class Session implements SessionPort {
   #runSession(spec: CommandSpec, args: Args): void {
     const before = this.replyMode;
     const silent = before !== 'on' && this.#takeSilence() && spec.name !== 'reply';
+    this.#silentCommand = silent;
     this.#server.runSession(this, spec, args, this.#writerFor(silent));
     this.decoder.authenticated = this.authenticated;
   }
@@ -476,12 +545,18 @@ export class Session implements SessionPort {
   /** The reply of the running command comes later; until `finish` nothing else of this connection runs. */
   defer(start: (finish: () => void) => void): void {
     this.#deferred = true;
+    this.#silentDeferred = this.#silentCommand;
     start(() => {
       if (!this.#deferred) return;
       this.#deferred = false;
       this.#server.markDirty(this);
       this.#server.resumeSoon(this);
     });
+  }
+
+  /** Where the reply of the deferred command goes. */
+  get deferredReply(): Reply {
+    return this.#writerFor(this.#silentDeferred);
   }
 
   // --- transactions (SessionPort)
@@ -515,10 +590,10 @@ export class Session implements SessionPort {
     };
     if (server.engine.reads.admit(LINEARIZABLE)) {
       take(server.engine.reads.timeMs);
-      this.writer.ok();
+      this.#writerFor(this.#silentCommand).ok();
       return;
     }
-    this.#runLater(this.#ticket(LINEARIZABLE), false, (reply, timeMs) => {
+    this.#runLater(this.#ticket(LINEARIZABLE), this.#silentCommand, (reply, timeMs) => {
       take(Math.max(timeMs, server.engine.machine.timeMs));
       reply.ok();
       return false;
@@ -530,14 +605,20 @@ export class Session implements SessionPort {
     const server = this.#server;
     if (transaction.aborted) {
       transaction.discard();
-      this.#writerFor(false).error(Errors.execAbort);
+      this.#writerFor(this.#silentCommand).error(Errors.execAbort);
       return;
     }
     const queued = transaction.take();
+    if (queued.hasWrite && queued.payloadBytes > RECORD_BYTES_MAX - RECORD_HEADER_BYTES) {
+      this.#writerFor(this.#silentCommand).error(`EXECABORT Transaction discarded because of: ${TOO_LARGE.slice(4)}`);
+      return;
+    }
+    this.#waitsForExec = queued.hasSession;
     if (queued.hasWrite) {
       // EXEC itself is counted as the session command that it is.
       for (const spec of queued.writes) server.stats.ofCommand(spec).count(-1, false);
       const sequence = this.#nextSequence(undefined);
+      if (this.#silentCommand) (this.#silent ??= new Set()).add(sequence);
       const builder = server.engine.beginRecord(RecordKind.exec, this.protocol, this.db, this.id, sequence);
       queued.fill(builder);
       server.engine.endRecord();
@@ -547,8 +628,14 @@ export class Session implements SessionPort {
     const db = this.db;
     const level = queued.watched.length > 0 ? LINEARIZABLE : this.readConsistency;
     const attempt = (reply: Reply, timeMs: number): boolean => server.runReadOnlyExec(this, queued, reply, timeMs, db);
-    if (server.engine.reads.admit(level) && !attempt(this.#writerFor(false), server.engine.reads.timeMs)) return;
-    this.#runLater(this.#ticket(level), false, attempt);
+    const silent = this.#silentCommand;
+    if (!server.engine.reads.admit(level)) {
+      this.#runLater(this.#ticket(level), silent, attempt);
+      return;
+    }
+    const { timeMs } = server.engine.reads;
+    if (attempt(this.#writerFor(silent), timeMs)) this.#runLater(timeMs, silent, attempt);
+    else this.#sawState();
   }
 
   reset(): void {
@@ -594,7 +681,7 @@ export class Session implements SessionPort {
       }
       this.#balanceInput();
     }
-    const ended = this.#ended && this.#stalled === undefined && !this.#deferred;
+    const ended = this.#ended && this.#stalled === undefined && !this.#deferred && !this.#outputHeld;
     if ((this.#closeWhenAnswered || ended) && this.#idle) {
       this.closing = true;
       this.socket.end();

@@ -9,9 +9,13 @@ import type { CommandSpec } from '../commands/spec.ts';
 /** Queued commands, taken out by EXEC. */
 export interface QueuedCommands {
   readonly hasWrite: boolean;
+  /** Some are session commands: what they change (SELECT: the database) holds for what the client sends next. */
+  readonly hasSession: boolean;
   /** The writes among them, for INFO commandstats. */
   readonly writes: readonly CommandSpec[];
   readonly count: number;
+  /** Of the `exec` record. */
+  readonly payloadBytes: number;
   /** RESP multibulks one after another. */
   readonly bytes: Uint8Array;
   readonly watched: readonly WatchedKey[];
@@ -21,6 +25,10 @@ export interface QueuedCommands {
   fill(builder: RecordBuilder): void;
 }
 
+/** Of the `exec` payload and of each watched key in it, as `fill` writes them. */
+const EXEC_HEAD_BYTES = 16;
+const WATCHED_HEAD_BYTES = 14;
+
 export class Transaction {
   active = false;
   /** A queued command was refused: EXEC will be too. */
@@ -28,8 +36,11 @@ export class Transaction {
   count = 0;
   bytes = 0;
   #writes: CommandSpec[] = [];
+  #hasSession = false;
   #queued: Uint8Array[] = [];
   #watched: WatchedKey[] = [];
+  /** The watched keys again, as "number:key", for WATCH of a key that is watched already. */
+  readonly #watchedNames = new Set<string>();
   #watchedAt = NO_WATCH;
 
   get hasWrite(): boolean {
@@ -62,18 +73,22 @@ export class Transaction {
       return;
     }
     if (spec.class === 'write') this.#writes.push(spec);
+    if (spec.class === 'session') this.#hasSession = true;
     this.bytes += end - start;
     this.#queued.push(copyBytes(bytes, start, end));
   }
 
   watch(db: number, key: Uint8Array, version: number, appliedIndex: number): void {
-    if (this.#watched.some((w) => w.db === db && Buffer.compare(w.key, key) === 0)) return;
+    const name = `${db}:${Buffer.from(key.buffer, key.byteOffset, key.length).toString('latin1')}`;
+    if (this.#watchedNames.has(name)) return;
+    this.#watchedNames.add(name);
     this.#watched.push({ db, key, version });
     if (this.#watchedAt === NO_WATCH) this.#watchedAt = appliedIndex;
   }
 
   unwatch(): void {
     this.#watched = [];
+    this.#watchedNames.clear();
     this.#watchedAt = NO_WATCH;
   }
 
@@ -84,6 +99,7 @@ export class Transaction {
     this.count = 0;
     this.bytes = 0;
     this.#writes = [];
+    this.#hasSession = false;
     this.#queued = [];
     this.unwatch();
   }
@@ -95,10 +111,15 @@ export class Transaction {
     const bytes = concat(this.#queued, this.bytes);
     const { count } = this;
     const writes = this.#writes;
+    const hasSession = this.#hasSession;
+    let payloadBytes = EXEC_HEAD_BYTES + bytes.length;
+    for (const { key } of watched) payloadBytes += WATCHED_HEAD_BYTES + key.length;
     this.discard();
     return {
       hasWrite: writes.length > 0,
+      hasSession,
       writes,
+      payloadBytes,
       count,
       bytes,
       watched,

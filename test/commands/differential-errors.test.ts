@@ -6,9 +6,10 @@ import { allCommands } from '../../src/commands/all.ts';
 import type { CommandSpec } from '../../src/commands/spec.ts';
 import { OneNode } from './one-node.ts';
 import { Oracle, oracleMissing } from './oracle.ts';
+import { parseReply } from './recorded-reply.ts';
 
 /** Holdfast's own, or newer than Redis 7.0. */
-const NOT_IN_REDIS = new Set(['holdfast', 'client|no-touch']);
+const NOT_IN_REDIS: ReadonlySet<string> = new Set(['holdfast', 'client|no-touch']);
 /** They end the connection or the server, whatever follows. */
 const ENDS = new Set(['shutdown', 'quit']);
 
@@ -84,6 +85,17 @@ const SCRIPTS: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
+/** The same beside a password: what tests/unit/auth.tcl of Redis checks (it cannot run against a server that is there already), and more. */
+const PASSWORD = 'foobar';
+const PASSWORD_SCRIPTS: readonly string[] = [
+  'ping', 'set foo bar', 'nosuch', 'nosuch a', 'get', 'get a b', 'client getname', 'client nosuch', 'multi', 'exec', 'exec x', 'discard', 'watch a', 'reset', 'reset; ping', 'command count', 'info x', 'select 1', 'select',
+  'auth wrong!', 'auth wrong!; get a', 'auth', 'auth a b c', `auth ${PASSWORD}`, `auth default ${PASSWORD}`, `auth Default ${PASSWORD}`, `auth nobody ${PASSWORD}`, 'auth default wrong!', `auth ${PASSWORD}x`, "auth ''", `auth ${PASSWORD}; set foo 100; incr foo`, `auth ${PASSWORD}; auth wrong!; get nosuch`, `auth ${PASSWORD}; reset; get foo`, `auth ${PASSWORD}; hello 2 auth default wrong!; ping`,
+  'hello', 'hello 2', 'hello 3', 'hello 9', 'hello 2 setname x', 'hello 2 auth default wrong!', `hello 2 auth default ${PASSWORD}; ping`, `hello 2 auth nobody ${PASSWORD}`, `hello 3 setname x auth default ${PASSWORD}; client getname`, 'hello 2 auth default', `hello 2 auth default ${PASSWORD} nosuch; ping`, `hello 2 auth default ${PASSWORD} setname 'a b'; ping`,
+  `auth ${PASSWORD}; config get requirepass`, `auth ${PASSWORD}; multi; auth wrong!; auth ${PASSWORD}; exec`, `auth ${PASSWORD}; multi; reset; get a`,
+  `auth ${PASSWORD}; config set requirepass 'abc\0def'; reset; auth abc; auth 'abc\0deg'; auth 'abc\0def'; get nosuch; config set requirepass ${PASSWORD}`,
+  `auth ${PASSWORD}; config set requirepass ''; reset; get nosuch; auth x; auth default x; config set requirepass ${PASSWORD}; get nosuch`,
+];
+
 /** Differences that are meant: script → id in docs/differences.md. */
 const MEANT: Readonly<Record<string, string>> = {
   readonly: 'read-consistency',
@@ -117,7 +129,23 @@ function wrongArities(): string[] {
   return scripts;
 }
 
-describe.skipIf(oracleMissing !== undefined)(`odd invocations, beside redis-server${oracleMissing === undefined ? '' : ` (skipped: ${oracleMissing})`}`, () => {
+/** Runs the scripts on both and returns those whose replies differ, or do not where they are meant to. */
+async function compare(oracle: Oracle, node: OneNode, before: readonly string[][], scripts: readonly string[]): Promise<string[]> {
+  const differences: string[] = [];
+  for (const script of scripts) {
+    const commands = parse(script);
+    const theirs = (await oracle.wire([['reset'], ...before, ...commands])).slice(1 + before.length);
+    const ours = (await node.connect().wire([...before, ...commands])).slice(before.length);
+    const same = ours.every((reply, i) => normal(reply) === normal(theirs[i]!));
+    if (same === (MEANT[script] === undefined)) continue;
+    differences.push(`${script}\n  redis:    ${JSON.stringify(theirs.join(''))}\n  holdfast: ${JSON.stringify(ours.join(''))}`);
+  }
+  return differences;
+}
+
+const title = `odd invocations, beside redis-server${oracleMissing === undefined ? '' : ` (skipped: ${oracleMissing})`}`;
+
+describe.skipIf(oracleMissing !== undefined)(title, () => {
   let oracle: Oracle;
   let node: OneNode;
 
@@ -131,24 +159,31 @@ describe.skipIf(oracleMissing !== undefined)(`odd invocations, beside redis-serv
     await oracle.stop();
   });
 
-  async function compare(scripts: readonly string[]): Promise<string[]> {
-    const differences: string[] = [];
-    for (const script of scripts) {
-      const commands = parse(script);
-      const [, , ...theirs] = await oracle.wire([['reset'], ['flushall'], ...commands]);
-      const [, ...ours] = await node.connect().wire([['flushall'], ...commands]);
-      const same = ours.every((reply, i) => normal(reply) === normal(theirs[i]!));
-      if (same === (MEANT[script] === undefined)) continue;
-      differences.push(`${script}\n  redis:    ${JSON.stringify(theirs.join(''))}\n  holdfast: ${JSON.stringify(ours.join(''))}`);
-    }
-    return differences;
-  }
-
   test('wrong arity of every command', async () => {
-    expect(await compare(wrongArities())).toEqual([]);
+    expect(await compare(oracle, node, [['flushall']], wrongArities())).toEqual([]);
+  });
+
+  test('COMMAND LIST names nothing that Redis does not, but for our own', async () => {
+    const names = async (server: Pick<Oracle, 'wire'>): Promise<string[]> => parseReply((await server.wire([['command', 'list']]))[0]!) as string[];
+    const theirs = new Set(await names(oracle));
+    const own = (await names(node.connect())).filter((name) => !theirs.has(name));
+    expect(own.filter((name) => !name.startsWith('holdfast|')).sort()).toEqual([...NOT_IN_REDIS].sort());
   });
 
   test.each(Object.entries(SCRIPTS))('%s', async (_area, scripts) => {
-    expect(await compare(scripts)).toEqual([]);
+    expect(await compare(oracle, node, [['flushall']], scripts)).toEqual([]);
+  });
+});
+
+describe.skipIf(oracleMissing !== undefined)(`${title}, with a password`, () => {
+  test('before and after AUTH', async () => {
+    const oracle = await Oracle.start('--requirepass', PASSWORD);
+    const node = await OneNode.start('--requirepass', PASSWORD);
+    try {
+      expect(await compare(oracle, node, [], PASSWORD_SCRIPTS)).toEqual([]);
+    } finally {
+      node.stop();
+      await oracle.stop();
+    }
   });
 });

@@ -66,6 +66,7 @@ export class Faults {
     for (const node of nodes) {
       node.disk.slowUntilMs = 0;
       if (node.disk.failNext) node.crash();
+      node.disk.failNext = false;
       // One that is on its way to a clean stop gets there, and is started again by the simulator.
       if (node.life === undefined) node.start();
     }
@@ -148,6 +149,7 @@ export class Faults {
         node.disk.failNext = true;
         // The operator mends it and starts the node again.
         scheduler.after(500 + prng.unit() * 3000, () => {
+          if (!this.#active) return;
           node.crash();
           node.disk.failNext = false;
           this.#restartLater(node);

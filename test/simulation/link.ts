@@ -11,7 +11,9 @@ class OneWay<M> {
   readonly #prng: Prng;
   readonly #to: SimThread;
   #lastArrivalMs = 0;
-  handler: ((message: M) => void) | undefined;
+  #handler: ((message: M) => void) | undefined;
+  /** As a MessagePort that nobody listens to yet. */
+  #held: M[] = [];
 
   constructor(scheduler: Scheduler, prng: Prng, to: SimThread) {
     this.#scheduler = scheduler;
@@ -24,7 +26,17 @@ class OneWay<M> {
     const delayMs = prng.chance(0.03) ? prng.unit() * 20 : prng.unit() * 0.2;
     const arrivalMs = Math.max(this.#lastArrivalMs, this.#scheduler.nowMs + delayMs);
     this.#lastArrivalMs = arrivalMs;
-    this.#to.post(arrivalMs - this.#scheduler.nowMs, () => this.handler?.(message));
+    this.#to.post(arrivalMs - this.#scheduler.nowMs, () => this.#arrive(message));
+  }
+
+  listen(handler: (message: M) => void): void {
+    this.#handler = handler;
+    for (const message of this.#held.splice(0)) this.#to.post(0, () => handler(message));
+  }
+
+  #arrive(message: M): void {
+    if (this.#handler === undefined) this.#held.push(message);
+    else this.#handler(message);
   }
 }
 
@@ -37,11 +49,11 @@ export class SimLink {
     const toEngine = new OneWay<ConsensusMessage>(scheduler, prng, engine);
     this.engine = {
       send: (message) => toConsensus.send(message),
-      onMessage: (handler) => (toEngine.handler = handler),
+      onMessage: (handler) => toEngine.listen(handler),
     };
     this.consensus = {
       send: (message) => toEngine.send(message),
-      onMessage: (handler) => (toConsensus.handler = handler),
+      onMessage: (handler) => toConsensus.listen(handler),
     };
   }
 }

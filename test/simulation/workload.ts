@@ -89,6 +89,7 @@ class SimSocket implements ClientSocket {
 /** A transaction on its way: WATCH and GET were sent, EXEC follows with what they said. */
 interface Watching {
   readonly key: string;
+  readonly watch: Operation;
   readonly get: Operation;
 }
 
@@ -129,7 +130,7 @@ export class Client {
     const lives = sim.nodes.flatMap((node) => (node.life === undefined || node.life.stopping ? [] : [node.life]));
     const life = wanted ?? (lives.length === 0 ? undefined : this.#prng.pick(lives));
     if (life === undefined) {
-      sim.scheduler.after(50, () => this.connect());
+      this.#reconnectLater(50);
       return;
     }
     const socket = new SimSocket(this.workload.nextSocketId(), this, life);
@@ -162,7 +163,13 @@ export class Client {
     this.#life = undefined;
     this.#session = undefined;
     this.#waiting = [];
-    if (!this.workload.stopped) this.workload.sim.scheduler.after(this.#prng.unit() * 100, () => this.connect());
+    this.#reconnectLater(this.#prng.unit() * 100);
+  }
+
+  #reconnectLater(delayMs: number): void {
+    this.workload.sim.scheduler.after(delayMs, () => {
+      if (!this.workload.stopped && this.#socket === undefined) this.connect();
+    });
   }
 
   close(): void {
@@ -273,13 +280,14 @@ export class Client {
     const key = this.#key();
     const watch = this.#invoke('other', [['WATCH', key]]);
     const get = this.#invoke('read', [['GET', key]]);
-    this.#watching = { key, get };
+    this.#watching = { key, watch, get };
     return [watch, get];
   }
 
-  #finishTransaction({ key, get }: Watching): Operation[] {
+  #finishTransaction({ key, watch, get }: Watching): Operation[] {
     const { reply } = get;
-    if (typeof reply === 'string' && reply.startsWith('-')) return [this.#invoke('other', [['UNWATCH']])];
+    const failed = [watch.reply, reply].some((each) => typeof each === 'string' && each.startsWith('-'));
+    if (failed) return [this.#invoke('other', [['UNWATCH']])];
     return this.#transaction(this.#prng.chance(0.2), get.session.level === 'linearizable' ? new Map([[key, reply as string | null]]) : new Map(), key);
   }
 

@@ -1,0 +1,99 @@
+// Tests of the test: faults of the kind that the simulation is there to find, put in on purpose from outside the product
+// (its ports and its inputs are wrapped). Each must be found within a bounded number of seeds.
+import { EntryKind, entryKind, entryRecordCount, ENTRY_HEADER_BYTES } from '../../src/base/entry.ts';
+import type { RunOptions, SeededBugs } from './simulator.ts';
+
+export interface SeededBug {
+  readonly name: string;
+  readonly bugs: SeededBugs;
+  readonly options: Partial<RunOptions>;
+  /** Rules of which one must be what the run fails with. */
+  readonly rules: readonly string[];
+  readonly seedsMax: number;
+}
+
+/** Everything that shows to clients or between nodes, for bugs whose own checks are off. */
+const LOST_DATA = ['durability', 'linearizability', 'log matching', 'leader completeness', 'state machine safety', 'election safety', 'assertion', 'monotonic reads', 'WATCH', 'real time', 'session order'];
+
+/** Turns a letter of the values in an entry's records into another, on one node only. */
+function flipValue(entry: Uint8Array, index: number): Uint8Array {
+  if (index < 40 || entryKind(entry) !== EntryKind.commands || entryRecordCount(entry) === 0) return entry;
+  const at = Buffer.from(entry).indexOf('\r\nv', ENTRY_HEADER_BYTES, 'latin1');
+  if (at < 0) return entry;
+  const altered = entry.slice();
+  altered[at + 2] = 'w'.charCodeAt(0);
+  return altered;
+}
+
+export const SEEDED_BUGS: readonly SeededBug[] = [
+  {
+    name: 'the disk reports early and loses it in a crash (found by the check at the disk)',
+    bugs: { disk: { reportEarly: true } },
+    options: { faults: [] },
+    rules: ['persist before send'],
+    seedsMax: 1,
+  },
+  {
+    name: 'the disk reports early and loses it in a crash (found by what clients and nodes see)',
+    bugs: { disk: { reportEarly: true }, withoutPersistChecks: true },
+    options: { faults: ['crash', 'crash-all'], chaosMs: 10_000 },
+    rules: LOST_DATA,
+    seedsMax: 20,
+  },
+  {
+    name: 'a crash loses the newest vote',
+    bugs: { disk: { dropVote: true }, withoutPersistChecks: true },
+    options: { faults: ['crash', 'crash-all', 'isolate-leader', 'stall-consensus', 'partition'], chaosMs: 15_000 },
+    rules: ['one vote', ...LOST_DATA],
+    seedsMax: 150,
+  },
+  {
+    name: 'clocks drift apart further than the lease allows for (found by the check of leases)',
+    bugs: { clockRateSpread: 1.2 },
+    options: { faults: ['isolate-leader', 'partition', 'one-way'], chaosMs: 10_000 },
+    rules: ['lease'],
+    seedsMax: 40,
+  },
+  {
+    name: 'clocks drift apart further than the lease allows for (found by what clients see)',
+    bugs: { clockRateSpread: 1.2, withoutLeaseChecks: true },
+    options: { faults: ['isolate-leader', 'partition', 'one-way'], chaosMs: 15_000 },
+    rules: ['linearizability', 'session order', 'WATCH'],
+    seedsMax: 80,
+  },
+  {
+    name: 'a read on the leader does not look at the commit index',
+    bugs: {
+      node: () => ({
+        cell: (reader) => ({
+          load: () => reader.load(),
+          get leaseUntilMs() {
+            return reader.leaseUntilMs;
+          },
+          get term() {
+            return reader.term;
+          },
+          get commit() {
+            return 0;
+          },
+          get leaderId() {
+            return reader.leaderId;
+          },
+          get selfIsLeader() {
+            return reader.selfIsLeader;
+          },
+        }),
+      }),
+    },
+    options: { faults: ['transfer', 'stall-engine'], chaosMs: 10_000 },
+    rules: ['linearizability', 'WATCH'],
+    seedsMax: 40,
+  },
+  {
+    name: 'one node applies another value',
+    bugs: { node: (id) => (id === 2 ? { entry: flipValue } : {}) },
+    options: { faults: [] },
+    rules: ['state machine safety'],
+    seedsMax: 2,
+  },
+];
