@@ -13,13 +13,15 @@
 // better-sqlite3 is synchronous: an append holds its thread for about 0.1 ms. The consensus driver sends to its peers
 // before it appends, so their syncs run beside ours. `done` comes as a microtask: after append() and its caller have
 // returned, before any other event, in order, and without the turn of the event loop that setImmediate would cost.
+// A big append (100 MB take 400 ms, about an election timeout) is written in slices instead, one a turn of the event loop,
+// so that heartbeats pass between; appends behind it queue, and what is queued is read from memory.
 import * as fs from 'node:fs';
 import type Database from 'better-sqlite3';
 import { assert } from '../base/assert.ts';
 import { copyBytes } from '../base/bytes.ts';
 import { ENTRY_HEADER_BYTES, entryFault, entryIndex, entryTerm } from '../base/entry.ts';
 import { OperationalError, errorText } from '../base/errors.ts';
-import { ENTRY_BYTES_MAX } from '../base/limits.ts';
+import { ENTRY_BYTES_MAX, MiB } from '../base/limits.ts';
 import type { HardState, LogAppend, LogStore } from '../ports/log-store.ts';
 import {
   HEAD,
@@ -45,6 +47,8 @@ import type { WalCheck } from './sqlite-wal-check.ts';
 const CHECKPOINT_FRAMES = 2000;
 /** … and no longer waits for the event loop at this many. */
 const CHECKPOINT_FRAMES_MAX = 8 * CHECKPOINT_FRAMES;
+/** An append of more bytes is written a part (PART_BYTES_MAX) a turn of the event loop. */
+const UNSLICED_BYTES_MAX = 8 * MiB;
 
 /** Called where a fault may be injected; throwing there is the fault. Empty in production. */
 export interface LogFailpoints {
@@ -63,6 +67,17 @@ export interface SqliteLogOptions {
 export interface SqliteLog extends LogStore {
   /** What the check of the WAL found at open; `torn-tail` deserves a line in the operator's log. */
   readonly walFound: WalCheck;
+}
+
+/** An append on its way to disk. */
+interface Job {
+  readonly append: LogAppend;
+  readonly done: (error?: Error) => void;
+  /** What the head says once this is written. */
+  readonly head: Uint8Array;
+  /** Rows from this index on are replaced. */
+  readonly replaceFrom: number | undefined;
+  readonly what: string;
 }
 
 /** Failpoint `log-fsync-error-after N`: the first `count` commits succeed, all later ones fail as a failed sync does. */
@@ -99,6 +114,9 @@ class SqliteLogStore implements SqliteLog {
   /** After a failure: entries from #unpersistedFrom on are here; the database's rows from there on are void. */
   #unpersistedFrom = Infinity;
   #unpersisted: Uint8Array[] = [];
+  /** Appends that wait, and at their head the one that is being written in slices; their entries by index. */
+  readonly #queue: Job[] = [];
+  readonly #queued = new Map<number, Uint8Array>();
   /** About; from 0 again after a checkpoint. */
   #walFrames = 0;
   #checkpointTimer: NodeJS.Immediate | undefined;
@@ -162,6 +180,7 @@ class SqliteLogStore implements SqliteLog {
   read(from: number, to: number, bytesMax: number): Uint8Array[] {
     const within = from >= Math.max(1, this.#firstIndex) && from <= to && to <= this.#lastIndex;
     assert(within, () => `read of [${from}, ${to}] in [${this.#firstIndex}, ${this.#lastIndex}]`);
+    if (this.#queued.size > 0) return this.#readAmidQueue(from, to, bytesMax);
     const entries: Uint8Array[] = [];
     let bytesLeft = bytesMax;
     const toStored = Math.min(to, this.#unpersistedFrom - 1);
@@ -175,6 +194,18 @@ class SqliteLogStore implements SqliteLog {
     }
     for (let i = Math.max(from, this.#unpersistedFrom); i <= to; i++) {
       const entry = this.#unpersisted[i - this.#unpersistedFrom]!;
+      bytesLeft -= entry.length;
+      if (bytesLeft < 0 && entries.length > 0) break;
+      entries.push(entry);
+    }
+    return entries;
+  }
+
+  #readAmidQueue(from: number, to: number, bytesMax: number): Uint8Array[] {
+    const entries: Uint8Array[] = [];
+    let bytesLeft = bytesMax;
+    for (let index = from; index <= to; index++) {
+      const entry = this.#queued.get(index) ?? this.#readStored(index, index)[0]!;
       bytesLeft -= entry.length;
       if (bytesLeft < 0 && entries.length > 0) break;
       entries.push(entry);
@@ -216,12 +247,24 @@ class SqliteLogStore implements SqliteLog {
     this.#assertFits(append.entries);
     const lastIndexBefore = this.#lastIndex;
     this.#remember(append);
+    const first = append.entries.length === 0 ? undefined : entryIndex(append.entries[0]!);
+    const job: Job = {
+      append,
+      done,
+      head: encodeHead({ ...this.#hardState, lastIndex: this.#lastIndex, lastTerm: this.#ranges.at(-1)?.term ?? 0 }),
+      replaceFrom: first !== undefined && first <= lastIndexBefore ? first : undefined,
+      what: first === undefined ? 'an append' : `the append of entries ${first} to ${this.#lastIndex}`,
+    };
+    if (this.#failure === undefined && (this.#queue.length > 0 || bytesOf(append) > UNSLICED_BYTES_MAX)) {
+      this.#enqueue(job);
+      return;
+    }
     let failedNow = false;
     if (this.#failure === undefined) {
       try {
-        this.#write(append, lastIndexBefore);
+        for (const _ of this.#write(job));
       } catch (thrown) {
-        this.#fail(thrown, append.entries.length === 0 ? 'an append' : `the append of entries ${entryIndex(append.entries[0]!)} to ${this.#lastIndex}`);
+        this.#fail(thrown, job.what);
         failedNow = true;
       }
     }
@@ -232,6 +275,46 @@ class SqliteLogStore implements SqliteLog {
       if (failure === undefined) done();
       else done(failure);
     });
+  }
+
+  #enqueue(job: Job): void {
+    for (const entry of job.append.entries) this.#queued.set(entryIndex(entry), entry);
+    this.#queue.push(job);
+    if (this.#queue.length === 1) setImmediate(() => this.#writeQueue(this.#write(job)));
+  }
+
+  /** Writes one slice of the first job, and goes on in the next turn until the queue is empty. */
+  #writeQueue(slices: Iterator<void>): void {
+    if (this.#closed) return;
+    const job = this.#queue[0]!;
+    try {
+      if (slices.next().done !== true) {
+        setImmediate(() => this.#writeQueue(slices));
+        return;
+      }
+    } catch (thrown) {
+      this.#fail(thrown, job.what);
+      this.#failQueue();
+      return;
+    }
+    for (const entry of job.append.entries) {
+      if (this.#queued.get(entryIndex(entry)) === entry) this.#queued.delete(entryIndex(entry));
+    }
+    // Off the queue only after `done`: what that appends goes behind the rest.
+    job.done();
+    this.#queue.shift();
+    const next = this.#queue[0];
+    if (next !== undefined) setImmediate(() => this.#writeQueue(this.#write(next)));
+    else if (!this.#closed) this.#checkpointTimer ??= setImmediate(() => this.#checkpointLater());
+  }
+
+  #failQueue(): void {
+    const failure = this.#failure;
+    const jobs = this.#queue.splice(0);
+    this.#queued.clear();
+    for (const job of jobs) this.#keepUnpersisted(job.append.entries);
+    this.#reportFatal();
+    for (const job of jobs) job.done(failure);
   }
 
   #assertFits(entries: readonly Uint8Array[]): void {
@@ -264,25 +347,38 @@ class SqliteLogStore implements SqliteLog {
     }
   }
 
-  #write(append: LogAppend, lastIndexBefore: number): void {
+  /** One transaction; yields between its parts. */
+  *#write(job: Job): Generator<void, void> {
     const sql = this.#sql;
+    const { append } = job;
     let frames = 3;
     sql.begin.run();
-    const first = append.entries[0];
-    if (first !== undefined && entryIndex(first) <= lastIndexBefore) sql.deleteFrom.run(entryIndex(first) * PARTS);
+    if (job.replaceFrom !== undefined) sql.deleteFrom.run(job.replaceFrom * PARTS);
+    let sliceBytes = 0;
     for (const entry of append.entries) {
       const key = entryIndex(entry) * PARTS;
       for (let part = 0; part * PART_BYTES_MAX < entry.length; part++) {
-        sql.insert.run(key + part, entry.subarray(part * PART_BYTES_MAX, (part + 1) * PART_BYTES_MAX));
+        const bytes = entry.subarray(part * PART_BYTES_MAX, (part + 1) * PART_BYTES_MAX);
+        if (sliceBytes + bytes.length > UNSLICED_BYTES_MAX) {
+          yield;
+          sliceBytes = 0;
+        }
+        sliceBytes += bytes.length;
+        sql.insert.run(key + part, bytes);
       }
       frames += entry.length / PAGE_BYTES;
     }
-    const head = encodeHead({ ...this.#hardState, lastIndex: this.#lastIndex, lastTerm: this.#ranges.at(-1)?.term ?? 0 });
-    sql.putMeta.run(HEAD, head, metaCrc(HEAD, head));
+    if (bytesOf(append) > UNSLICED_BYTES_MAX) yield;
+    sql.putMeta.run(HEAD, job.head, metaCrc(HEAD, job.head));
     for (const [name, value] of append.meta ?? []) sql.putMeta.run(USER + name, value, metaCrc(USER + name, value));
     this.#failpoints.beforeCommit?.();
     sql.commit.run();
     this.#walFrames += frames;
+    this.#maybeCheckpoint();
+  }
+
+  #maybeCheckpoint(): void {
+    if (this.#queue.length > 0) return;
     // After `done`, so that the append that fills the WAL does not wait for it; at once if the event loop does not turn.
     if (this.#walFrames >= CHECKPOINT_FRAMES_MAX && this.#checkpointTimer !== undefined) this.#checkpoint();
     else if (this.#walFrames >= CHECKPOINT_FRAMES) this.#checkpointTimer ??= setImmediate(() => this.#checkpointLater());
@@ -290,7 +386,7 @@ class SqliteLogStore implements SqliteLog {
 
   #checkpointLater(): void {
     this.#checkpointTimer = undefined;
-    if (this.#closed || this.#failure !== undefined || this.#walFrames < CHECKPOINT_FRAMES) return;
+    if (this.#closed || this.#failure !== undefined || this.#walFrames < CHECKPOINT_FRAMES || this.#queue.length > 0) return;
     try {
       this.#checkpoint();
     } catch (thrown) {
@@ -346,4 +442,10 @@ class SqliteLogStore implements SqliteLog {
     if (this.#checkpointTimer !== undefined) clearImmediate(this.#checkpointTimer);
     this.#db.close();
   }
+}
+
+function bytesOf(append: LogAppend): number {
+  let bytes = 0;
+  for (const entry of append.entries) bytes += entry.length;
+  return bytes;
 }

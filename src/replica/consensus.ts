@@ -143,7 +143,13 @@ export class Consensus {
   #scheduleTick(): void {
     this.#options.clock.after(this.#options.tickMs, () => {
       if (this.#halted) return;
-      this.#guard(() => this.#raft.tick(this.#now()));
+      this.#guard(() => {
+        this.#raft.tick(this.#now());
+        // A proposal may have been refused (a transfer under way): a member that waits to be taken in is proposed again.
+        for (const peer of this.#connected.values()) {
+          if (peer.rejoining && !this.#changesProposed.has(peer.nodeId)) this.#reconcile(peer);
+        }
+      });
       this.#scheduleTick();
     });
   }

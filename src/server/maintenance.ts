@@ -2,6 +2,7 @@
 // and everything it decides goes through the log as a record; the keyspace is only looked at here.
 import type { Entropy } from '../ports/entropy.ts';
 import { copyBytes } from '../base/bytes.ts';
+import { BATCH_TARGET_BYTES } from '../base/limits.ts';
 import { KiB, MiB } from '../base/limits.ts';
 import type { Engine } from '../replica/engine.ts';
 import { RecordKind, type RecordBuilder } from '../machine/record-codec.ts';
@@ -26,6 +27,8 @@ const EXPIRE_SAMPLE_KEYS = 20;
 const EXPIRE_ROUNDS_MAX = 16;
 /** Keys that one record expires or evicts. */
 const KEYS_PER_RECORD_MAX = 512;
+/** A record takes no more keys once theirs have this many bytes: one key alone may have 60 MiB. */
+const KEY_BYTES_PER_RECORD_MAX = BATCH_TARGET_BYTES;
 const CHECKPOINT_ENTRIES = 10_000;
 const CHECKPOINT_MS = 60_000;
 const REHASH_STEP_ENTRIES = 4096;
@@ -69,17 +72,17 @@ export class Maintenance {
 
   /** Has the deletion of these keys logged; `done` hears when it is applied. */
   expire(keys: readonly ExpiredKey[], seenAtMs: number, done: (error: string | undefined) => void): void {
-    const byDb = new Map<number, ExpiredKey[]>();
+    const open = new Map<number, { list: ExpiredKey[]; bytes: number }>();
     const records: ExpiredKey[][] = [];
     for (const key of keys) {
-      const list = byDb.get(key.db);
-      if (list !== undefined && list.length < KEYS_PER_RECORD_MAX) {
-        list.push(key);
-        continue;
+      let record = open.get(key.db);
+      if (record === undefined || record.list.length >= KEYS_PER_RECORD_MAX || record.bytes >= KEY_BYTES_PER_RECORD_MAX) {
+        record = { list: [], bytes: 0 };
+        open.set(key.db, record);
+        records.push(record.list);
       }
-      const next = [key];
-      byDb.set(key.db, next);
-      records.push(next);
+      record.list.push(key);
+      record.bytes += key.key.length;
     }
     let left = records.length;
     let failure: string | undefined;
@@ -134,7 +137,8 @@ export class Maintenance {
     const seen = new Set<Handle>();
     let freed = 0;
     let count = 0;
-    for (let misses = 0; freed < excess && count < KEYS_PER_RECORD_MAX && misses < 64; ) {
+    let keyBytes = 0;
+    for (let misses = 0; freed < excess && count < KEYS_PER_RECORD_MAX && keyBytes < KEY_BYTES_PER_RECORD_MAX && misses < 64; ) {
       const victim = this.#victim(keyspace, settings, seen);
       if (victim === undefined) {
         misses++;
@@ -146,6 +150,7 @@ export class Maintenance {
       const span = keyspace.keySpan(victim.key);
       const list = chosen.get(victim.db);
       const key = copyBytes(span.bytes, span.start, span.end);
+      keyBytes += key.length;
       if (list === undefined) chosen.set(victim.db, [key]);
       else list.push(key);
     }

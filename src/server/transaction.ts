@@ -1,7 +1,6 @@
 // What stands between MULTI and EXEC on one connection: the queued commands as RESP bytes, and the watched keys with
 // their versions. Owns nothing else; what EXEC does with it is the session's and the machine's business.
 import { assert } from '../base/assert.ts';
-import { copyBytes } from '../base/bytes.ts';
 import { RECORD_BYTES_MAX } from '../base/limits.ts';
 import { NO_WATCH, type RecordBuilder, type WatchedKey } from '../machine/record-codec.ts';
 import type { CommandSpec } from '../commands/spec.ts';
@@ -28,6 +27,7 @@ export interface QueuedCommands {
 /** Of the `exec` payload and of each watched key in it, as `fill` writes them. */
 const EXEC_HEAD_BYTES = 16;
 const WATCHED_HEAD_BYTES = 14;
+const EMPTY = new Uint8Array(0);
 
 export class Transaction {
   active = false;
@@ -37,7 +37,8 @@ export class Transaction {
   bytes = 0;
   #writes: CommandSpec[] = [];
   #hasSession = false;
-  #queued: Uint8Array[] = [];
+  /** The queued commands, one after another, in its first `bytes` bytes: an object for each would weigh ten times as much. */
+  #queued: Uint8Array = EMPTY;
   #watched: WatchedKey[] = [];
   /** The watched keys again, as "number:key", for WATCH of a key that is watched already. */
   readonly #watchedNames = new Set<string>();
@@ -74,8 +75,14 @@ export class Transaction {
     }
     if (spec.class === 'write') this.#writes.push(spec);
     if (spec.class === 'session') this.#hasSession = true;
-    this.bytes += end - start;
-    this.#queued.push(copyBytes(bytes, start, end));
+    const length = this.bytes + end - start;
+    if (length > this.#queued.length) {
+      const grown = new Uint8Array(Math.max(length, 2 * this.#queued.length));
+      grown.set(this.#queued.subarray(0, this.bytes));
+      this.#queued = grown;
+    }
+    this.#queued.set(bytes.subarray(start, end), this.bytes);
+    this.bytes = length;
   }
 
   watch(db: number, key: Uint8Array, version: number, appliedIndex: number): void {
@@ -100,7 +107,7 @@ export class Transaction {
     this.bytes = 0;
     this.#writes = [];
     this.#hasSession = false;
-    this.#queued = [];
+    this.#queued = EMPTY;
     this.unwatch();
   }
 
@@ -108,7 +115,7 @@ export class Transaction {
   take(): QueuedCommands {
     const watched = this.#watched;
     const watchedAt = this.#watchedAt;
-    const bytes = concat(this.#queued, this.bytes);
+    const bytes = this.#queued.subarray(0, this.bytes);
     const { count } = this;
     const writes = this.#writes;
     const hasSession = this.#hasSession;
@@ -138,14 +145,4 @@ export class Transaction {
       },
     };
   }
-}
-
-function concat(parts: readonly Uint8Array[], bytes: number): Uint8Array {
-  const whole = new Uint8Array(bytes);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }

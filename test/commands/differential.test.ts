@@ -201,11 +201,11 @@ class Stream {
 }
 
 /**
- * RANDOMKEY deletes the expired keys that it happens to meet, and Redis's MEMORY USAGE sees those not deleted yet: before these, a
- * SCAN has both sides delete them.
+ * Redis's RANDOMKEY deletes the expired keys that it happens to meet, its MEMORY USAGE sees those not deleted yet, and our KEYS
+ * deletes them where Redis's does not: before these, a SCAN has both sides delete them.
  */
 function sweepFirst(command: Command): Command[] {
-  return /^(randomkey|memory)$/i.test(String(command[0])) ? [['SCAN', 0, 'COUNT', 100_000], command] : [command];
+  return /^(randomkey|memory|keys)$/i.test(String(command[0])) ? [['SCAN', 0, 'COUNT', 100_000], command] : [command];
 }
 
 /** server.dirty. */

@@ -72,7 +72,9 @@ function peerGarbage(random: Prng, hello: Uint8Array): Uint8Array {
 async function helloOf(cluster: Cluster, victim: TestNode): Promise<Uint8Array> {
   await victim.kill9();
   const server = net.createServer();
+  const sockets: net.Socket[] = [];
   const hello = new Promise<Uint8Array>((resolve) => server.on('connection', (socket) => {
+    sockets.push(socket);
     socket.on('error', () => undefined);
     socket.once('data', (chunk) => resolve(chunk));
   }));
@@ -82,7 +84,7 @@ async function helloOf(cluster: Cluster, victim: TestNode): Promise<Uint8Array> 
   const bytes = await Promise.race([hello, timer]);
   await new Promise<void>((resolve) => {
     server.close(() => resolve());
-    server.closeAllConnections?.();
+    for (const socket of sockets) socket.destroy();
   });
   victim.start();
   await cluster.waitReady();

@@ -157,6 +157,7 @@ export class Load {
   readonly #writers: readonly Writer[];
   readonly #runs: Promise<void>[] = [];
   readonly #ackedOn = new Map<TestNode, number>();
+  readonly #unknownOn = new Map<TestNode, number>();
   #failure: Error | undefined;
   stopping = false;
   /** Stands behind the number in every value that is SET. */
@@ -181,6 +182,12 @@ export class Load {
   count(node: TestNode, outcome: Outcome): void {
     this[outcome]++;
     if (outcome === 'acked') this.#ackedOn.set(node, this.ackedOn(node) + 1);
+    else if (outcome === 'unknown') this.#unknownOn.set(node, this.unknownOn(node) + 1);
+  }
+
+  /** Writes through this node whose outcome it did not tell. */
+  unknownOn(node: TestNode): number {
+    return this.#unknownOn.get(node) ?? 0;
   }
 
   /** Writes that this node has acknowledged. */
