@@ -1,4 +1,4 @@
-// npm run simulate -- [--seed N [--count N]] [--seconds N] [--nodes 3|5] [--interleave] [--trace] [--commit-check]
+// npm run simulate -- [--seed N [--count N]] [--seconds N] [--nodes 3|5] [--trace] [--commit-check]
 // Runs the deterministic simulation (test/simulation): one seed (or N from it on), or fresh ones for a while (60 s unless told otherwise).
 // --trace prints every event of the one seed. --commit-check refuses to run on a work tree that differs from its commit,
 // so that a seed that fails can be run again by anybody.
@@ -13,7 +13,6 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '60' },
     nodes: { type: 'string' },
     tail: { type: 'string', default: '120' },
-    interleave: { type: 'boolean', default: false },
     trace: { type: 'boolean', default: false },
     'commit-check': { type: 'boolean', default: false },
   },
@@ -44,7 +43,7 @@ if (nodes !== undefined && nodes !== 3 && nodes !== 5) {
   console.error('--nodes is 3 or 5');
   process.exit(2);
 }
-const shape = { ...(nodes === undefined ? {} : { nodes }), interleave: values.interleave };
+const shape = nodes === undefined ? {} : { nodes };
 
 const vite = await createViteServer({
   configFile: false,

@@ -8,7 +8,7 @@ export const GiB = 1024 * MiB;
 
 /** A log entry closes when its records reach this many bytes; one record may exceed it alone. */
 export const BATCH_TARGET_BYTES = 256 * KiB;
-/** The largest log entry: header and records. SQLite's largest blob is 1e9 bytes. */
+/** The largest log entry: header and records. The log store cuts it into parts (docs/decisions/0001). */
 export const ENTRY_BYTES_MAX = 640 * MiB;
 /** The largest record: envelope and RESP bytes of one command or of one EXEC. */
 export const RECORD_BYTES_MAX = 600 * MiB;
@@ -24,7 +24,7 @@ export const INFLIGHT_MESSAGES_MAX = 256;
 export const PEER_CHUNK_BYTES_MAX = 1 * MiB;
 /** The largest peer message, put together again: one append with one largest entry, and its head. */
 export const PEER_MESSAGE_BYTES_MAX = ENTRY_BYTES_MAX + 1 * MiB;
-/** Uncommitted bytes in the leader's log above which proposals wait (backpressure on the sockets). */
+/** Uncommitted bytes in the leader's log above which proposals are refused. Sockets are no longer read long before that. */
 export const UNCOMMITTED_BYTES_MAX = 256 * MiB;
 /** Entries' bytes sent from consensus to the engine and not yet applied. */
 export const APPLY_WINDOW_BYTES = 64 * MiB;
@@ -41,7 +41,6 @@ export const INLINE_BYTES_MAX = 64 * KiB;
 export const BULK_BYTES_DEFAULT = 512 * MiB;
 
 assert(RECORD_BYTES_MAX + 64 <= ENTRY_BYTES_MAX, 'a largest record fits in an entry');
-assert(ENTRY_BYTES_MAX < 1e9, 'an entry fits in an SQLite blob');
 assert(BULK_BYTES_DEFAULT < RECORD_BYTES_MAX, 'a longest string fits in a record');
 assert(BATCH_TARGET_BYTES < APPEND_MESSAGE_BYTES_MAX, 'an append carries at least one ordinary batch');
 assert(PEER_CHUNK_BYTES_MAX <= PEER_MESSAGE_BYTES_MAX, 'a chunk is no larger than a message');

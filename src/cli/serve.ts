@@ -189,7 +189,9 @@ class Node {
         settings: REPLICATED_SETTING_NAMES.map((name) => [name, config.seed()[name]] as const),
       }),
       readConsistency: values['read-consistency'],
-      uncertainAfterMs: values['uncertain-after-ms'],
+      get uncertainAfterMs() {
+        return config.values['uncertain-after-ms'];
+      },
       leaderWaitMs: LEADER_WAIT_ELECTIONS * values['election-timeout-ms'],
     });
   }

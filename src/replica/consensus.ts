@@ -59,6 +59,8 @@ export interface ConsensusOptions {
 
 /** Bytes on their way to the leader above which nothing is forwarded to it. */
 const FORWARD_QUEUE_BYTES_MAX = INFLIGHT_BYTES_MAX;
+const REFUSAL_QUIET_MS = 60_000;
+const REFUSALS_KEPT_MAX = 64;
 const NO_BYTES = new Uint8Array(0);
 const NO_BODY: readonly Uint8Array[] = [];
 
@@ -90,6 +92,7 @@ export class Consensus {
   /** Peers whose pin is on its way to disk: what they say is dropped until it is there. */
   readonly #pinning = new Set<number>();
   readonly #heardAtMs = new Map<number, number>();
+  readonly #refusalsQuietUntilMs = new Map<string, number>();
   /** Nodes for which this leader has a membership entry under way in this term. */
   #changesProposed = new Set<number>();
 
@@ -126,7 +129,7 @@ export class Consensus {
       connected: (peer) => this.#guard(() => this.#peerConnected(peer)),
       disconnected: (nodeId) => this.#guard(() => this.#peerDisconnected(nodeId)),
       message: (from, head, body) => this.#guard(() => this.#fromPeer(from, head, body)),
-      refused: (nodeId, reason) => this.#options.logger.warn({ peer: this.#name(nodeId), reason }, 'a peer refuses this node'),
+      refused: (nodeId, reason) => this.#logRefusal(nodeId, reason, false),
     });
     this.#publish();
     this.#drain();
@@ -280,8 +283,20 @@ export class Consensus {
       this.#guard(() => this.#welcome(peer));
       return undefined;
     }
-    this.#options.logger.error({ peer: this.#name(peer.nodeId), reason: admission.reason }, 'a peer is refused');
+    this.#logRefusal(peer.nodeId, admission.reason, true);
     return admission.reason;
+  }
+
+  /** Peers try again many times a second; the operator hears of each reason once a minute. */
+  #logRefusal(nodeId: number, reason: string, byUs: boolean): void {
+    const key = `${nodeId} ${byUs} ${reason}`;
+    const nowMs = this.#now();
+    if (nowMs < (this.#refusalsQuietUntilMs.get(key) ?? 0)) return;
+    if (this.#refusalsQuietUntilMs.size >= REFUSALS_KEPT_MAX) this.#refusalsQuietUntilMs.clear();
+    this.#refusalsQuietUntilMs.set(key, nowMs + REFUSAL_QUIET_MS);
+    const peer = this.#name(nodeId);
+    if (byUs) this.#options.logger.error({ peer, reason }, 'a peer is refused');
+    else this.#options.logger.warn({ peer, reason }, 'a peer refuses this node');
   }
 
   /** Before anything that this peer says: its data directory is pinned on disk, and its voice counts or does not. */

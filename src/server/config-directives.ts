@@ -105,7 +105,7 @@ const cluster = {
   'peer-port': int(0, 0, 65535, { group: 'cluster', docs: 'TCP port for the other nodes; 0: the one that peers gives for this node, else port + 10000.' }),
   'peer-bind': words(['127.0.0.1'], { group: 'cluster', docs: 'Address that the other nodes may connect to. Anything but this machine needs a cluster-secret.' }),
   'cluster-secret': text('', { group: 'cluster', sensitive: true, docs: 'Shared by all nodes: what peers prove to each other.' }),
-  'read-consistency': oneOf('lease', ['lease', 'quorum'], { group: 'cluster', runtime: true, docs: 'How the leader makes sure that it leads before it answers a linearizable read: by its lease (clocks of bounded drift), or by asking a majority.' }),
+  'read-consistency': oneOf('lease', ['lease', 'quorum'], { group: 'cluster', docs: 'How the leader makes sure that it leads before it answers a linearizable read: by its lease (clocks of bounded drift), or by asking a majority.' }),
   'follower-writes': oneOf('forward', ['forward', 'moved', 'error'], { group: 'cluster', runtime: true, docs: 'What a node that does not lead does with a write: forwards it, answers -MOVED, or refuses it.' }),
   'election-timeout-ms': int(500, 50, 60_000, { group: 'cluster', docs: 'Silence of the leader after which a follower stands for election. At least 5 × heartbeat-interval-ms.' }),
   'heartbeat-interval-ms': int(50, 5, 10_000, { group: 'cluster', docs: 'Time between heartbeats of the leader.' }),

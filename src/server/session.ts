@@ -48,6 +48,7 @@ const ARGUMENTS_KEPT = 1024;
 const TOO_LARGE = `ERR the command is larger than a log record may be (${RECORD_BYTES_MAX} bytes)`;
 
 const LINEARIZABLE: ReadConsistency = { kind: 'linearizable' };
+const NO_BYTES = new Uint8Array(0);
 const nullReply = new NullReply();
 
 export class Session implements SessionPort {
@@ -162,7 +163,9 @@ export class Session implements SessionPort {
     }
     if (this.closing) return;
     this.decoder.detach();
+    // The last command's bytes may be hundreds of megabytes: an idle connection must not keep them alive.
     if (this.#args.starts.length > ARGUMENTS_KEPT) this.#args = new Args();
+    else this.#args.reset(NO_BYTES);
     this.#balanceInput();
     this.#server.markDirty(this);
   }

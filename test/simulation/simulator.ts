@@ -5,6 +5,7 @@ import { digestText } from '../../src/machine/machine.ts';
 import { ConsensusChecker } from './checkers/consensus-checker.ts';
 import { History } from './checkers/history.ts';
 import type { Operation } from './checkers/history.ts';
+import { callsByKey, judge, prefixOf } from './checkers/linearizability.ts';
 import { NodeTime } from './clock.ts';
 import { SimDisk, type DiskBugs } from './disk.ts';
 import { FAULT_KINDS, Faults, type FaultKind } from './faults.ts';
@@ -24,6 +25,7 @@ export interface SeededBugs {
   /** Checks that are left out, so that others have to find it. */
   readonly withoutPersistChecks?: boolean;
   readonly withoutLeaseChecks?: boolean;
+  readonly withoutHistoryChecks?: boolean;
 }
 
 export interface RunOptions {
@@ -34,8 +36,11 @@ export interface RunOptions {
   readonly chaosMs?: number;
   readonly faults?: readonly FaultKind[];
   readonly bugs?: SeededBugs;
-  /** Pipelines with reads between writes; simulator.test.ts says why not always. */
-  readonly interleave?: boolean;
+  /** These in place of what the seed would choose. */
+  readonly workload?: Partial<WorkloadProfile>;
+  readonly timing?: Partial<Timing>;
+  /** Mean time from fault to fault. */
+  readonly faultGapMs?: number;
   /** Every trace line, as it happens. */
   readonly onTrace?: (line: string) => void;
 }
@@ -54,8 +59,10 @@ export interface RunResult {
 }
 
 const HEAL_LIMIT_MS = 30_000;
+const JUDGED_CALLS_MAX = 1500;
+const JUDGE_STEPS_MAX = 100_000;
 
-interface Timing {
+export interface Timing {
   readonly tickMs: number;
   readonly electionTicks: number;
   readonly heartbeatTicks: number;
@@ -75,6 +82,8 @@ export class Simulator {
   readonly faults: Faults;
   readonly workload: Workload;
   readonly events = new Trace();
+  /** Keys by what clients saw of them. */
+  readonly judged = { linearizable: 0, 'not linearizable': 0, undecided: 0 };
   readonly #chaosMs: number;
   readonly #onTrace: ((line: string) => void) | undefined;
 
@@ -91,6 +100,7 @@ export class Simulator {
       heartbeatTicks: 1 + prng.below(2),
       leaseDriftMs: 10,
       readConsistency: prng.chance(0.8) ? 'lease' : 'quorum',
+      ...options.timing,
     };
     this.nodeIds = Array.from({ length: nodeCount }, (_, i) => i + 1);
     this.checker = new ConsensusChecker(
@@ -99,6 +109,7 @@ export class Simulator {
     );
     this.checker.persistChecks = bugs?.withoutPersistChecks !== true;
     this.checker.leaseChecks = bugs?.withoutLeaseChecks !== true;
+    this.history.judges = bugs?.withoutHistoryChecks !== true;
     this.network = new SimNetwork(this.scheduler, new Prng(seed, 2), networkProfile(prng), (by, node, reason) =>
       this.trace(`n${by} refuses n${node}: ${reason}`));
     for (const id of this.nodeIds) {
@@ -110,8 +121,8 @@ export class Simulator {
       this.nodes.push(new SimNode(this, id, time, new SimDisk(profile, bugs?.disk ?? {}), bugs?.node?.(id) ?? {}));
     }
     const kinds = options.faults ?? FAULT_KINDS.filter(() => prng.chance(0.5));
-    this.faults = new Faults(this, new Prng(seed, 3), kinds, 100 + prng.unit() * 1200);
-    this.workload = new Workload(this, workloadProfile(prng, options.interleave ?? false), new Prng(seed, 4));
+    this.faults = new Faults(this, new Prng(seed, 3), kinds, options.faultGapMs ?? 100 + prng.unit() * 1200);
+    this.workload = new Workload(this, { ...workloadProfile(prng), ...options.workload }, new Prng(seed, 4));
   }
 
   trace(text: string): void {
@@ -129,6 +140,7 @@ export class Simulator {
     try {
       this.#chaos();
       this.#liveness();
+      this.#judge();
     } catch (thrown) {
       failure = thrown instanceof Error ? thrown : new Error(String(thrown));
       this.note(`FAILED: ${failure.message}`);
@@ -140,7 +152,7 @@ export class Simulator {
       simulatedMs: this.scheduler.nowMs,
       entries: this.checker.committed.length,
       traceHash: this.events.hash,
-      counts: { ...this.history.counts, ...this.faults.counts, leaders: this.checker.leadersElected, messages: this.network.stats.sent },
+      counts: { ...this.history.counts, ...this.faults.counts, leaders: this.checker.leadersElected, messages: this.network.stats.sent, ...this.judged },
       failure,
       tail: this.events.tail(),
     };
@@ -209,6 +221,15 @@ export class Simulator {
     }
   }
 
+  /** By what clients saw alone. */
+  #judge(): void {
+    for (const [key, calls] of callsByKey(this.history.operations)) {
+      const verdict = judge(prefixOf(calls, JUDGED_CALLS_MAX), JUDGE_STEPS_MAX);
+      this.judged[verdict]++;
+      if (verdict === 'not linearizable') throw new Violation('history', `the answers about ${key} fit no order of its operations`);
+    }
+  }
+
   #isCurrent(node: SimNode): boolean {
     return node.life?.machine.appliedIndex === this.checker.committed.length;
   }
@@ -247,7 +268,7 @@ function networkProfile(prng: Prng): NetworkProfile {
   };
 }
 
-function workloadProfile(prng: Prng, interleave: boolean): WorkloadProfile {
+function workloadProfile(prng: Prng): WorkloadProfile {
   return {
     clients: 3 + prng.below(6),
     registers: 2 + prng.below(5),
@@ -258,6 +279,6 @@ function workloadProfile(prng: Prng, interleave: boolean): WorkloadProfile {
     expiryShare: prng.chance(0.7) ? 0.2 : 0,
     eventualShare: prng.chance(0.5) ? 0.2 : 0,
     sessionOperationsMax: 20 + prng.below(150),
-    interleave,
+    interleave: prng.chance(0.5),
   };
 }
