@@ -52,7 +52,10 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   {
     name: 'a crash loses the newest vote',
     bugs: { disk: { dropVote: true }, withoutPersistChecks: true },
-    options: { faults: ['crash', 'isolate-leader', 'stall-consensus', 'partition'], faultGapMs: 120, chaosMs: 20_000, workload: { clients: 2 } },
+    options: {
+      faults: ['crash', 'isolate-leader', 'stall-consensus'], faultGapMs: 120, chaosMs: 20_000, workload: { clients: 1 },
+      timing: { electionTicks: 6 }, network: { slowChance: 0.15, slowMs: 1500, duplicateChance: 0.3, reorder: true },
+    },
     rules: ['one vote', ...LOST_DATA],
     seedsMax: 150,
   },

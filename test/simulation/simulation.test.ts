@@ -26,10 +26,12 @@ function commit(): string {
 }
 
 describe('the cluster in simulation', () => {
-  test.each(regressions)('seed $seed: $note', ({ seed, nodes }) => {
-    const result = runSeed({ seed, ...(nodes === undefined ? {} : { nodes }) });
-    if (result.failure !== undefined) throw new Error(describeFailure(result, nodes, commit()));
-  });
+  for (const { seed, nodes, note } of regressions) {
+    test(`seed ${seed}: ${note}`, () => {
+      const result = runSeed({ seed, ...(nodes === undefined ? {} : { nodes }) });
+      if (result.failure !== undefined) throw new Error(describeFailure(result, nodes, commit()));
+    });
+  }
 
   test('fresh seeds', { timeout: (FRESH_SECONDS + 120) * 1000 }, () => {
     const totals = newTotals();
@@ -54,15 +56,17 @@ describe('the cluster in simulation', () => {
 });
 
 describe('the simulation finds what was broken on purpose', () => {
-  test.each(SEEDED_BUGS)('$name', { timeout: 300_000 }, ({ bugs, options, rules, seedsMax }) => {
-    const start = Math.floor(Math.random() * 2 ** 40);
-    for (let seed = start; seed < start + seedsMax; seed++) {
-      const { failure } = runSeed({ ...options, seed, bugs });
-      if (failure === undefined) continue;
-      const rule = failure instanceof Violation ? failure.rule : 'assertion';
-      expect(rules, `seed ${seed}: ${failure.stack}`).toContain(rule);
-      return;
-    }
-    throw new Error(`none of ${seedsMax} seeds from ${start} on found it`);
-  });
+  for (const { name, bugs, options, rules, seedsMax } of SEEDED_BUGS) {
+    test(name, { timeout: 300_000 }, () => {
+      const start = Math.floor(Math.random() * 2 ** 40);
+      for (let seed = start; seed < start + seedsMax; seed++) {
+        const { failure } = runSeed({ ...options, seed, bugs });
+        if (failure === undefined) continue;
+        const rule = failure instanceof Violation ? failure.rule : 'assertion';
+        expect(rules, `seed ${seed}: ${failure.stack}`).toContain(rule);
+        return;
+      }
+      throw new Error(`none of ${seedsMax} seeds from ${start} on found it`);
+    });
+  }
 });

@@ -39,6 +39,7 @@ export interface RunOptions {
   /** These in place of what the seed would choose. */
   readonly workload?: Partial<WorkloadProfile>;
   readonly timing?: Partial<Timing>;
+  readonly network?: Partial<NetworkProfile>;
   /** Mean time from fault to fault. */
   readonly faultGapMs?: number;
   /** Every trace line, as it happens. */
@@ -110,7 +111,7 @@ export class Simulator {
     this.checker.persistChecks = bugs?.withoutPersistChecks !== true;
     this.checker.leaseChecks = bugs?.withoutLeaseChecks !== true;
     this.history.judges = bugs?.withoutHistoryChecks !== true;
-    this.network = new SimNetwork(this.scheduler, new Prng(seed, 2), networkProfile(prng), (by, node, reason) =>
+    this.network = new SimNetwork(this.scheduler, new Prng(seed, 2), { ...networkProfile(prng), ...options.network }, (by, node, reason) =>
       this.trace(`n${by} refuses n${node}: ${reason}`));
     for (const id of this.nodeIds) {
       // Two clocks may drift apart by leaseDriftMs in the longest promise, 13 ticks of 20 ms: 10 of 260.
