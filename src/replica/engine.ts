@@ -14,14 +14,16 @@ import type { ServerPort, SessionPort } from '../commands/ports.ts';
 import { makeBootstrapEntry, type Bootstrap } from '../machine/bootstrap.ts';
 import type { Machine} from '../machine/machine.ts';
 import { MACHINE_VERSION, type ApplySink } from '../machine/machine.ts';
-import type { RecordKind} from '../machine/record-codec.ts';
-import { RecordBuilder, RecordView, type Origin } from '../machine/record-codec.ts';
+import type { RecordKind, RecordView} from '../machine/record-codec.ts';
+import { RecordBuilder, type Origin } from '../machine/record-codec.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { LeaseCellReader } from '../ports/lease-cell.ts';
 import type { CommittedEntry, ConsensusMessage, EngineLink, RaftRole } from '../ports/link.ts';
 import type { Logger } from '../ports/logger.ts';
 import { NullReply } from '../resp/null-reply.ts';
 import type { Reply } from '../resp/reply.ts';
+import { keepOwn, piecesOf, soundBoot, waitersOf, waitersOfEntry, type Piece } from './batches.ts';
+import { Forwards } from './forwards.ts';
 import { LogClock } from './log-clock.ts';
 import { Reads } from './reads.ts';
 
@@ -75,16 +77,6 @@ interface Proposal {
   deadlineMs: number;
 }
 
-/** Records sent to the leader; only who waits for them is kept. */
-interface Forward {
-  readonly id: number;
-  readonly term: number;
-  readonly bytes: number;
-  /** (session, sequence) pairs. */
-  readonly waiters: Uint32Array;
-  deadlineMs: number;
-}
-
 const BATCH_KEEP_BYTES = 1 * MiB;
 /**
  * Own proposals on their way at once, full batches aside. With one, the next batch gathers what arrives during an fsync:
@@ -110,8 +102,7 @@ export class Engine implements ApplySink {
   #batchOpenedMs = 0;
   readonly #proposals = new Map<number, Proposal>();
   readonly #proposalsByIndex = new Map<number, Proposal>();
-  #forwards: Forward[] = [];
-  #forwardedBytes = 0;
+  readonly #forwards = new Forwards();
   /** Peer and its boot → number of the newest batch that it forwarded to us. */
   readonly #lastForwarded = new Map<number, number>();
   /** Numbers of proposals and forwards: other ones in each boot, as answers to forwards of the boot before may still come. */
@@ -189,7 +180,7 @@ export class Engine implements ApplySink {
 
   /** Too much is on its way to the log: sockets should not be read until `uncongested`. */
   get congested(): boolean {
-    return this.#bytesInFlight + this.#batch.recordBytes > BACKLOG_BYTES_MAX || this.#forwardedBytes > FORWARDED_BYTES_MAX;
+    return this.#bytesInFlight + this.#batch.recordBytes > BACKLOG_BYTES_MAX || this.#forwards.bytes > FORWARDED_BYTES_MAX;
   }
 
   // --- writes
@@ -259,24 +250,9 @@ export class Engine implements ApplySink {
   }
 
   /** Empties the batch, which may have grown for as long as no leader was known, into pieces that an entry may hold. */
-  #takePieces(): { readonly records: Uint8Array; readonly count: number }[] {
-    const batch = this.#batch;
-    const all = batch.bytes.slice(ENTRY_HEADER_BYTES, batch.length);
-    const pieces: { records: Uint8Array; count: number }[] = [];
-    let start = 0;
-    let from = 0;
-    let at = 0;
-    for (let number = 0; number < batch.count; number++) {
-      view.read(all, at, all.length);
-      if (number - from === BATCH_RECORDS_MAX || (number > from && view.end - start > BATCH_TARGET_BYTES)) {
-        pieces.push({ records: all.slice(start, at), count: number - from });
-        start = at;
-        from = number;
-      }
-      at = view.end;
-    }
-    if (batch.count > from) pieces.push({ records: start === 0 ? all : all.slice(start), count: batch.count - from });
-    batch.clear(BATCH_KEEP_BYTES);
+  #takePieces(): Piece[] {
+    const pieces = piecesOf(this.#batch);
+    this.#batch.clear(BATCH_KEEP_BYTES);
     return pieces;
   }
 
@@ -292,73 +268,17 @@ export class Engine implements ApplySink {
     const deadlineMs = this.#options.clock.monotonicMs() + this.#options.uncertainAfterMs * FORWARD_PATIENCE;
     for (const { records, count } of this.#takePieces()) {
       const id = this.#nextProposal++;
-      this.#forwards.push({ id, term: this.term, bytes: records.length, waiters: this.#waitersOf(records, count), deadlineMs });
-      this.#forwardedBytes += records.length;
+      this.#forwards.add({ id, term: this.term, bytes: records.length, waiters: waitersOf(records, count, this.#options.origin), deadlineMs });
       this.#options.link.send({ type: 'forward', id, leader: this.leader, term: this.term, count, records });
-    }
-  }
-
-  /** Takes forwards off the list of those under way. */
-  #takeForwards(which: (forward: Forward) => boolean): Forward[] {
-    const taken = this.#forwards.filter(which);
-    if (taken.length === 0) return taken;
-    this.#forwards = this.#forwards.filter((forward) => !which(forward));
-    for (const forward of taken) this.#forwardedBytes -= forward.bytes;
-    return taken;
-  }
-
-  /**
-   * One of this node's own records is about to be applied. If it is the last of a forward, that one is done; so are those
-   * before it, for the leader takes them in order: what is left of them was lost on its way.
-   */
-  #forwardApplied(session: number, sequence: number): void {
-    const at = this.#forwards.findIndex(({ waiters }) => waiters.at(-2) === session && waiters.at(-1) === sequence);
-    if (at < 0) return;
-    const { id } = must(this.#forwards[at]);
-    for (const forward of this.#takeForwards((each) => each.id <= id)) {
-      if (forward.id !== id) this.#failWaiters(forward.waiters, Errors.uncertain);
     }
   }
 
   #refuseBatch(error: string): void {
     const records = this.#batch.bytes.slice(ENTRY_HEADER_BYTES, this.#batch.length);
-    const waiters = this.#waitersOf(records, this.#batch.count);
+    const waiters = waitersOf(records, this.#batch.count, this.#options.origin);
     this.#batch.clear(BATCH_KEEP_BYTES);
     this.#failWaiters(waiters, error);
     this.#options.host.flush();
-  }
-
-  /** (session, sequence) of the records of this node's own clients. A peer's are answered by that peer, whatever becomes of them here. */
-  #waitersOf(records: Uint8Array, count: number): Uint32Array {
-    const { node, boot } = this.#options.origin;
-    const waiters = new Uint32Array(count * 2);
-    let own = 0;
-    for (let at = 0, i = 0; i < count; i++) {
-      view.read(records, at, records.length);
-      if (view.node === node && view.boot === boot) {
-        waiters[own++] = view.session;
-        waiters[own++] = view.sequence;
-      }
-      at = view.end;
-    }
-    return waiters.subarray(0, own);
-  }
-
-  /**
-   * Takes peers' records out of the open batch: they were for this node as leader of a term that is over, and the peer
-   * counts them as lost once it sees an entry of a later one.
-   */
-  #dropForwarded(): void {
-    const batch = this.#batch;
-    const { node, boot } = this.#options.origin;
-    const records = batch.bytes.slice(ENTRY_HEADER_BYTES, batch.length);
-    const { count } = batch;
-    batch.clear(BATCH_KEEP_BYTES);
-    for (let at = 0, i = 0; i < count; i++) {
-      view.read(records, at, records.length);
-      if (view.node === node && view.boot === boot) batch.append(records.subarray(at, view.end), 1);
-      at = view.end;
-    }
   }
 
   #failWaiters(waiters: Uint32Array, error: string): void {
@@ -377,7 +297,7 @@ export class Engine implements ApplySink {
   }
 
   #failProposal(proposal: Proposal, error: string): void {
-    this.#failWaiters(this.#waitersOf(proposal.entry.subarray(ENTRY_HEADER_BYTES), recordCount(proposal.entry)), error);
+    this.#failWaiters(waitersOfEntry(proposal.entry, this.#options.origin), error);
   }
 
   #dropProposal(proposal: Proposal): void {
@@ -479,7 +399,9 @@ export class Engine implements ApplySink {
 
   #stateChanged(role: RaftRole, leader: number, term: number): void {
     const led = this.role === 'leader';
-    if (led && (role !== 'leader' || term !== this.term)) this.#dropForwarded();
+    // Peers' records in the open batch were for this node as leader of a term that is over: the peer counts them as lost
+    // once it sees an entry of a later one.
+    if (led && (role !== 'leader' || term !== this.term)) keepOwn(this.#batch, this.#options.origin, BATCH_KEEP_BYTES);
     this.role = role;
     this.leader = leader;
     this.term = term;
@@ -487,16 +409,14 @@ export class Engine implements ApplySink {
     if (led && role !== 'leader') {
       for (const proposal of this.#proposals.values()) proposal.deadlineMs = Math.min(proposal.deadlineMs, uncertainAt);
     }
-    for (const forward of this.#forwards) {
-      if (forward.term !== term || leader === 0) forward.deadlineMs = Math.min(forward.deadlineMs, uncertainAt);
-    }
+    this.#forwards.hurry(uncertainAt, term, leader);
     this.#bootstrapProposed = false;
     this.#options.host.stateChanged();
     this.flush();
   }
 
   #forwardFailed(id: number): void {
-    const [forward] = this.#takeForwards((each) => each.id === id);
+    const forward = this.#forwards.takeOne(id);
     if (forward === undefined) return;
     this.#failWaiters(forward.waiters, Errors.clusterDown);
     this.#options.host.flush();
@@ -508,14 +428,13 @@ export class Engine implements ApplySink {
    * been taken, or refused, and what the peer was told then must stay true.
    */
   #takeForwarded(from: number, id: number, term: number, count: number, records: Uint8Array): void {
-    const isSound = recordsAreSound(records, count, from);
-    if (isSound) {
-      view.read(records, 0, records.length);
-      const sender = from * 2 ** 32 + view.boot;
+    const boot = soundBoot(records, count, from);
+    if (boot !== undefined) {
+      const sender = from * 2 ** 32 + boot;
       if (id <= (this.#lastForwarded.get(sender) ?? 0)) return;
       this.#lastForwarded.set(sender, id);
     }
-    if (this.role !== 'leader' || this.term !== term || !this.machine.bootstrapped || !isSound) {
+    if (this.role !== 'leader' || this.term !== term || !this.machine.bootstrapped || boot === undefined) {
       this.#options.link.send({ type: 'forward-refused', to: from, id, term });
       return;
     }
@@ -577,18 +496,13 @@ export class Engine implements ApplySink {
       if (committed.proposal === 0) this.#failProposal(proposal, NOT_APPLIED);
     }
     if (term > termBefore) {
-      if (this.#forwards.length > 0) this.#settleForwards(term);
+      for (const forward of this.#forwards.takeBefore(term)) this.#failWaiters(forward.waiters, NOT_APPLIED);
       if (this.#proposals.size > 0) this.#settleProposals(term);
     }
     return entry.length;
   }
 
-  /** An entry of `term` is applied: what was forwarded to a leader of an earlier term is in the log before it, or nowhere. */
-  #settleForwards(term: number): void {
-    for (const forward of this.#takeForwards((each) => each.term < term)) this.#failWaiters(forward.waiters, NOT_APPLIED);
-  }
-
-  /** Likewise: what we proposed in an earlier term and has not been applied by now would stand behind this entry, where it cannot be. */
+  /** An entry of `term` is applied: what we proposed in an earlier term and has not been applied by now would stand behind this entry, where it cannot be. */
   #settleProposals(term: number): void {
     for (const proposal of [...this.#proposals.values()]) {
       if (proposal.term === 0 || proposal.term >= term) continue;
@@ -611,7 +525,9 @@ export class Engine implements ApplySink {
     const { origin, host } = this.#options;
     if (record.node !== origin.node || record.boot !== origin.boot) return undefined;
     this.#currentSession = record.session;
-    if (this.#forwards.length > 0) this.#forwardApplied(record.session, record.sequence);
+    if (!this.#forwards.isEmpty) {
+      for (const lost of this.#forwards.applied(record.session, record.sequence)) this.#failWaiters(lost.waiters, Errors.uncertain);
+    }
     if (record.session === 0) return this.#internalReply;
     return host.beginReply(record.session, record.sequence, record.protocol);
   }
@@ -654,34 +570,11 @@ export class Engine implements ApplySink {
       proposal.deadlineMs = Infinity;
       this.#failProposal(proposal, Errors.uncertain);
     }
-    for (const forward of this.#takeForwards((each) => each.deadlineMs <= now)) this.#failWaiters(forward.waiters, Errors.uncertain);
+    for (const forward of this.#forwards.takeLate(now)) this.#failWaiters(forward.waiters, Errors.uncertain);
     const waited = now - this.#batchOpenedMs;
     if (this.#batch.count > 0 && this.leader === 0 && waited > this.#options.leaderWaitMs) this.#refuseBatch(Errors.clusterDown);
     this.#maybeBootstrap();
     this.#checkCongestion();
     this.#options.host.flush();
-  }
-}
-
-const view = new RecordView();
-
-function recordCount(entry: Uint8Array): number {
-  return entry[5] === EntryKind.commands ? (entry[32]! | (entry[33]! << 8) | (entry[34]! << 16)) : 0;
-}
-
-/** True if these are `count` whole records of node `from`: a peer's bytes go into the log only then. */
-function recordsAreSound(records: Uint8Array, count: number, from: number): boolean {
-  if (count < 1 || count > BATCH_RECORDS_MAX) return false;
-  try {
-    let at = 0;
-    for (let i = 0; i < count; i++) {
-      view.read(records, at, records.length);
-      if (view.node !== from) return false;
-      at = view.end;
-    }
-    return at === records.length;
-  } catch {
-    // RecordView asserts on lengths that do not add up: here, from a peer, that is only a refusal.
-    return false;
   }
 }

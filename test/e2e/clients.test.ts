@@ -158,7 +158,7 @@ describe.each(ROLES)('on the %s', (role) => {
     await client.closed;
   });
 
-  test('a value of 100 MB goes in and comes out, and others are served meanwhile', { timeout: 120_000 }, async () => {
+  test('a value of 100 MB goes in and comes out; writes of others wait behind it and are answered', { timeout: 120_000 }, async () => {
     const node = nodeOf(role);
     const redis = new Redis({ port: node.port, maxRetriesPerRequest: 0, autoResendUnfulfilledCommands: false });
     onTestFinished(() => redis.disconnect());

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { freePort, startCluster, tempDir } from './lib/cluster.ts';
 import { HoldfastProcess, runHoldfast } from './lib/node-process.ts';
+import { RespClient } from './lib/resp.ts';
 
 function scratch(): string {
   const dir = tempDir();
@@ -99,7 +100,6 @@ test('a file as redis.conf has it: quotes, units, include; the command line wins
   });
   await process.says(/ready to serve/);
   expect(fs.existsSync(path.join(dir, 'data', 'identity.json'))).toBe(true);
-  const { RespClient } = await import('./lib/resp.ts');
   const client = await RespClient.connect(port);
   expect(await client.ask('CONFIG', 'GET', 'maxclients')).toEqual(['maxclients', '55']);
   expect(await client.ask('CONFIG', 'GET', 'maxmemory')).toEqual(['maxmemory', String(100 * 1024 * 1024)]);

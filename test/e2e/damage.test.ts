@@ -5,7 +5,7 @@ import path from 'node:path';
 import { expect, test } from 'vitest';
 import { startCluster, type Cluster } from './lib/cluster.ts';
 import { Load } from './lib/load.ts';
-import { TestNode } from './lib/node-process.ts';
+import type { TestNode } from './lib/node-process.ts';
 import { ErrorReply } from './lib/resp.ts';
 import { until, within } from './lib/until.ts';
 

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { startCluster, tempDir, type Cluster } from './lib/cluster.ts';
 import { Load } from './lib/load.ts';
-import type { TestNode } from './lib/node-process.ts';
+import { TestNode } from './lib/node-process.ts';
 import { ErrorReply } from './lib/resp.ts';
 import { until } from './lib/until.ts';
 
@@ -72,9 +72,8 @@ test('an fsync that fails on a single node: no acknowledgement after it', async 
 });
 
 async function startAgain(cluster: Cluster, directives: readonly string[]): Promise<TestNode> {
-  const { TestNode: Node } = await import('./lib/node-process.ts');
   const old = cluster.node(0);
-  const node = new Node({ name: old.name, host: '127.0.0.1', port: old.port, peerPort: old.peerPort, dir: old.dir, directives });
+  const node = new TestNode({ name: old.name, host: '127.0.0.1', port: old.port, peerPort: old.peerPort, dir: old.dir, directives });
   onTestFinished(() => node.kill9());
   node.start();
   await node.waitReady();
