@@ -24,6 +24,7 @@ import type { PeerIdentity, Transport } from '../ports/transport.ts';
 import { RaftNode } from '../raft/raft.ts';
 import { MessageType, type Entry, type Message, type Ready } from '../raft/types.ts';
 import { CachedLog } from './cached-log.ts';
+import { Handover } from './handover.ts';
 import { encodeMembership, Membership } from './membership.ts';
 import {
   decodePeerMessage,
@@ -69,6 +70,7 @@ export class Consensus {
   readonly #raft: RaftNode;
   readonly #log: CachedLog;
   readonly #membership: Membership;
+  readonly #handover: Handover;
   /** The engine's proposals in the log and not yet committed: index → (term, proposal). */
   readonly #proposals = new Map<number, { term: number; id: number }>();
   /** Raft read contexts → the engine's read-index requests. */
@@ -119,11 +121,23 @@ export class Consensus {
       rejoining: options.rejoining,
       random: options.random,
     });
+    this.#handover = new Handover({
+      id: options.id,
+      raft: this.#raft,
+      clock: options.clock,
+      timeoutMs: 2 * options.electionTicks * options.tickMs,
+      isConnected: (node) => this.#connected.has(node),
+      isHalted: () => this.#halted,
+    });
   }
 
   start(): void {
     const { link, transport } = this.#options;
-    link.onMessage((message) => this.#guard(() => this.#fromEngine(message)));
+    link.onMessage((message) => {
+      // A node whose log has failed does nothing any more, but it can be stopped.
+      if (this.#failed !== undefined && message.type === 'shutdown') this.#stop('');
+      else this.#guard(() => this.#fromEngine(message));
+    });
     transport.start({
       admit: (peer) => this.#admit(peer),
       connected: (peer) => this.#guard(() => this.#peerConnected(peer)),
@@ -226,7 +240,7 @@ export class Consensus {
         this.#deliver();
         return;
       case 'transfer':
-        this.#transfer(message.id, message.target);
+        this.#handover.transfer(message.target, (error) => link.send({ type: 'transferred', id: message.id, error }));
         return;
       case 'status':
         link.send(this.#status(message.id));
@@ -575,61 +589,17 @@ export class Consensus {
     } as const;
   }
 
-  /** The connected peer that has most of the log, or 0. */
-  #bestTarget(): number {
-    const peers = this.#raft.status().peers.filter((p) => this.#connected.has(p.id) && !p.muted && p.id !== this.#options.id);
-    peers.sort((a, b) => b.match - a.match);
-    return peers[0]?.id ?? 0;
-  }
-
-  #transfer(id: number, wanted: number): void {
-    const { link } = this.#options;
-    const target = wanted === 0 ? this.#bestTarget() : wanted;
-    if (this.#raft.status().role !== 'leader') {
-      link.send({ type: 'transferred', id, error: 'this node is not the leader' });
-      return;
-    }
-    if (target === 0) {
-      link.send({ type: 'transferred', id, error: 'no other member is connected' });
-      return;
-    }
-    const term = this.#raft.status().term;
-    this.#raft.transferLeadership(target);
-    this.#await(
-      () => this.#raft.status().term > term || this.#raft.status().role !== 'leader',
-      2 * this.#options.electionTicks * this.#options.tickMs,
-      (moved) => link.send({ type: 'transferred', id, error: moved ? undefined : 'the target did not take over in time' }),
-    );
-  }
-
   /** Hands leadership over if there is somebody to take it, then stops. */
   #shutdown(): void {
     if (this.#stopping) return;
     this.#stopping = true;
-    const leading = this.#raft.status().role === 'leader';
-    const target = leading ? this.#bestTarget() : 0;
+    const target = this.#raft.status().role === 'leader' ? this.#handover.bestTarget() : 0;
     if (target === 0) {
       this.#stop('');
       return;
     }
     this.#options.logger.info({ to: this.#name(target) }, 'handing leadership over before stopping');
-    this.#raft.transferLeadership(target);
-    this.#await(
-      () => this.#raft.status().role !== 'leader',
-      2 * this.#options.electionTicks * this.#options.tickMs,
-      () => this.#stop(''),
-    );
-  }
-
-  #await(condition: () => boolean, timeoutMs: number, then: (met: boolean) => void): void {
-    const deadline = this.#now() + timeoutMs;
-    const check = (): void => {
-      if (this.#halted) return;
-      if (condition()) then(true);
-      else if (this.#now() >= deadline) then(false);
-      else this.#options.clock.after(5, check);
-    };
-    check();
+    this.#handover.transfer(target, () => this.#stop(''));
   }
 
   #stop(reason: string): void {

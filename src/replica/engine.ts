@@ -6,7 +6,7 @@
 // - A proposal or a forward is sent once. It ends in exactly one of: applied; known not to be in the log (the entry at
 //   its place, or the first of a later term, is another's); UNCERTAIN after `uncertainAfterMs` without word.
 // - Log time stamped here never goes back (LogClock).
-import { assert, must } from '../base/assert.ts';
+import { assert } from '../base/assert.ts';
 import { ENTRY_HEADER_BYTES, EntryKind, makeEntry, writeEntryHeader } from '../base/entry.ts';
 import { BATCH_RECORDS_MAX, BATCH_TARGET_BYTES, MiB } from '../base/limits.ts';
 import { Errors } from '../commands/errors.ts';
@@ -24,6 +24,7 @@ import { NullReply } from '../resp/null-reply.ts';
 import type { Reply } from '../resp/reply.ts';
 import { keepOwn, piecesOf, soundBoot, waitersOf, waitersOfEntry, type Piece } from './batches.ts';
 import { Forwards } from './forwards.ts';
+import { Proposals, type Proposal } from './proposals.ts';
 import { LogClock } from './log-clock.ts';
 import { Reads } from './reads.ts';
 
@@ -65,22 +66,10 @@ export interface EngineOptions {
   readonly replayTo?: number;
 }
 
-/** A batch that this node proposed as leader. */
-interface Proposal {
-  readonly id: number;
-  /** The entry as built, header open; for apply once it is committed. */
-  readonly entry: Uint8Array;
-  /** 0 until appended. */
-  term: number;
-  index: number;
-  /** When its clients are told UNCERTAIN; Infinity while this node leads. */
-  deadlineMs: number;
-}
-
 const BATCH_KEEP_BYTES = 1 * MiB;
 /**
  * Own proposals on their way at once, full batches aside. With one, the next batch gathers what arrives during an fsync:
- * 1.5 times the SETs of four on one node at pipeline 1 and 16, and the same on three (bench/results.ndjson).
+ * 1.5 times the SETs of four on one node at pipeline 1 and 16, and the same on three.
  */
 const PROPOSALS_IN_FLIGHT_MAX = 1;
 const BACKLOG_BYTES_MAX = 64 * MiB;
@@ -100,14 +89,12 @@ export class Engine implements ApplySink {
   readonly #batch = new RecordBuilder(ENTRY_HEADER_BYTES, BATCH_TARGET_BYTES);
   #flushScheduled = false;
   #batchOpenedMs = 0;
-  readonly #proposals = new Map<number, Proposal>();
-  readonly #proposalsByIndex = new Map<number, Proposal>();
+  readonly #proposals = new Proposals();
   readonly #forwards = new Forwards();
   /** Peer and its boot → number of the newest batch that it forwarded to us. */
   readonly #lastForwarded = new Map<number, number>();
   /** Numbers of proposals and forwards: other ones in each boot, as answers to forwards of the boot before may still come. */
   #nextProposal: number;
-  #bytesInFlight = 0;
   #wasCongested = false;
   role: RaftRole = 'follower';
   leader = 0;
@@ -180,7 +167,7 @@ export class Engine implements ApplySink {
 
   /** Too much is on its way to the log: sockets should not be read until `uncongested`. */
   get congested(): boolean {
-    return this.#bytesInFlight + this.#batch.recordBytes > BACKLOG_BYTES_MAX || this.#forwards.bytes > FORWARDED_BYTES_MAX;
+    return this.#proposals.bytes + this.#batch.recordBytes > BACKLOG_BYTES_MAX || this.#forwards.bytes > FORWARDED_BYTES_MAX;
   }
 
   // --- writes
@@ -257,11 +244,10 @@ export class Engine implements ApplySink {
   }
 
   #send(entry: Uint8Array): void {
-    const proposal: Proposal = { id: this.#nextProposal++, entry, term: 0, index: 0, deadlineMs: Infinity };
-    this.#proposals.set(proposal.id, proposal);
-    this.#bytesInFlight += entry.length;
+    const id = this.#nextProposal++;
+    this.#proposals.add(id, entry);
     // The link takes what it is given; our copy stays for apply.
-    this.#options.link.send({ type: 'propose', id: proposal.id, term: this.term, entry: entry.slice() });
+    this.#options.link.send({ type: 'propose', id, term: this.term, entry: entry.slice() });
   }
 
   #forward(): void {
@@ -300,12 +286,6 @@ export class Engine implements ApplySink {
     this.#failWaiters(waitersOfEntry(proposal.entry, this.#options.origin), error);
   }
 
-  #dropProposal(proposal: Proposal): void {
-    this.#proposals.delete(proposal.id);
-    if (this.#proposalsByIndex.get(proposal.index) === proposal) this.#proposalsByIndex.delete(proposal.index);
-    this.#bytesInFlight -= proposal.entry.length;
-  }
-
   // --- from consensus
 
   #fromConsensus(message: ConsensusMessage): void {
@@ -314,23 +294,14 @@ export class Engine implements ApplySink {
         this.#applyAll(message.entries);
         return;
       case 'appended': {
-        const proposal = must(this.#proposals.get(message.id), 'an appended proposal is known');
-        proposal.term = message.term;
-        proposal.index = message.index;
-        const before = this.#proposalsByIndex.get(message.index);
-        if (before !== undefined) {
-          // Ours from an earlier term, which our own log has lost since: as leader we have all that is committed.
-          this.#dropProposal(before);
-          this.#failProposal(before, NOT_APPLIED);
-        }
-        this.#proposalsByIndex.set(message.index, proposal);
+        // Ours from an earlier term, which our own log has lost since: as leader we have all that is committed.
+        const before = this.#proposals.appended(message.id, message.term, message.index);
+        if (before !== undefined) this.#failProposal(before, NOT_APPLIED);
         return;
       }
       case 'refused': {
-        const proposal = must(this.#proposals.get(message.id), 'a refused proposal is known');
-        this.#dropProposal(proposal);
         this.#bootstrapProposed = false;
-        this.#failProposal(proposal, Errors.clusterDown);
+        this.#failProposal(this.#proposals.refused(message.id), Errors.clusterDown);
         this.#options.host.flush();
         this.flush();
         return;
@@ -406,9 +377,7 @@ export class Engine implements ApplySink {
     this.leader = leader;
     this.term = term;
     const uncertainAt = this.#options.clock.monotonicMs() + this.#options.uncertainAfterMs;
-    if (led && role !== 'leader') {
-      for (const proposal of this.#proposals.values()) proposal.deadlineMs = Math.min(proposal.deadlineMs, uncertainAt);
-    }
+    if (led && role !== 'leader') this.#proposals.hurry(uncertainAt);
     this.#forwards.hurry(uncertainAt, term, leader);
     this.#bootstrapProposed = false;
     this.#options.host.stateChanged();
@@ -479,7 +448,7 @@ export class Engine implements ApplySink {
   #applyOne(committed: CommittedEntry): number {
     const { index, term, timeMs } = committed;
     let entry = committed.bytes;
-    const proposal = this.#proposalsByIndex.get(index);
+    const proposal = this.#proposals.at(index);
     if (committed.proposal !== 0) {
       assert(proposal?.id === committed.proposal, () => `entry ${index} is proposal ${committed.proposal}, which is not known`);
       entry = proposal.entry;
@@ -491,24 +460,15 @@ export class Engine implements ApplySink {
     const took = this.#options.clock.monotonicMs() - started;
     if (took > this.applyMsMax) this.applyMsMax = took;
     if (proposal !== undefined) {
-      this.#dropProposal(proposal);
+      this.#proposals.drop(proposal);
       // Another's entry stands where ours would have been: ours never will be applied.
       if (committed.proposal === 0) this.#failProposal(proposal, NOT_APPLIED);
     }
     if (term > termBefore) {
       for (const forward of this.#forwards.takeBefore(term)) this.#failWaiters(forward.waiters, NOT_APPLIED);
-      if (this.#proposals.size > 0) this.#settleProposals(term);
+      for (const lost of this.#proposals.takeBefore(term)) this.#failProposal(lost, NOT_APPLIED);
     }
     return entry.length;
-  }
-
-  /** An entry of `term` is applied: what we proposed in an earlier term and has not been applied by now would stand behind this entry, where it cannot be. */
-  #settleProposals(term: number): void {
-    for (const proposal of [...this.#proposals.values()]) {
-      if (proposal.term === 0 || proposal.term >= term) continue;
-      this.#dropProposal(proposal);
-      this.#failProposal(proposal, NOT_APPLIED);
-    }
   }
 
   #maybeBootstrap(): void {
@@ -564,12 +524,7 @@ export class Engine implements ApplySink {
   #cron(): void {
     const now = this.#options.clock.monotonicMs();
     this.reads.expire();
-    for (const proposal of this.#proposals.values()) {
-      if (proposal.deadlineMs > now) continue;
-      // Kept for apply: the entry may still turn out to be committed. Its clients have their answer.
-      proposal.deadlineMs = Infinity;
-      this.#failProposal(proposal, Errors.uncertain);
-    }
+    for (const proposal of this.#proposals.late(now)) this.#failProposal(proposal, Errors.uncertain);
     for (const forward of this.#forwards.takeLate(now)) this.#failWaiters(forward.waiters, Errors.uncertain);
     const waited = now - this.#batchOpenedMs;
     if (this.#batch.count > 0 && this.leader === 0 && waited > this.#options.leaderWaitMs) this.#refuseBatch(Errors.clusterDown);
