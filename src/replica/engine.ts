@@ -324,6 +324,9 @@ export class Engine implements ApplySink {
         return;
       case 'log-failed':
         this.logFailure = message.reason;
+        // Cut off from the others, this node will not learn what became of what is under way.
+        this.#proposals.hurry(this.#options.clock.monotonicMs());
+        this.#forwards.hurry(this.#options.clock.monotonicMs(), this.term, 0);
         this.flush();
         this.#options.host.stateChanged();
         return;

@@ -1,4 +1,5 @@
 // Clean stops: the leadership is handed over, nothing acknowledged is lost, and nobody is left in doubt for long.
+import fs from 'node:fs';
 import { expect, onTestFinished, test } from 'vitest';
 import { freePorts, startCluster, tempDir } from './lib/cluster.ts';
 import { Load } from './lib/load.ts';
@@ -69,13 +70,17 @@ test('all nodes stopped cleanly and started again hold the same as before', asyn
 
 test.each([{ nodes: 3 }, { nodes: 1 }])('holdfast local with $nodes nodes: ready, Ctrl-C stops all, and the data are there again', async ({ nodes }) => {
   const dir = tempDir();
+  onTestFinished(() => fs.rmSync(dir, { recursive: true, force: true }));
   const port = await freePorts(nodes);
   const places = Array.from({ length: nodes }, (_, i) => {
     return new TestNode({ name: `n${i + 1}`, host: '127.0.0.1', port: port + i, peerPort: port + 10_000 + i, dir, directives: [] });
   });
   for (let round = 0; round < 2; round++) {
     const local = new HoldfastProcess(['local', '--nodes', String(nodes), '--port', String(port), '--dir', dir]);
-    onTestFinished(() => local.kill('SIGTERM'));
+    onTestFinished(async () => {
+      local.kill('SIGTERM');
+      await local.exited;
+    });
     await local.says(/holdfast: ready\. .*any of which takes reads and writes:/, { timeoutMs: 30_000 });
     const [first, last] = [places[0], places.at(-1)];
     if (round === 0) expect(await first?.ask('SET', 'kept', 'yes')).toBe('OK');
