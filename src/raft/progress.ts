@@ -173,8 +173,10 @@ export class Progress {
   /** The append after `rejected` was refused, the logs may agree at `hint`. False when the refusal is stale. */
   refused(rejected: number, hint: number): boolean {
     if (this.state === 'snapshot') return false;
+    // Stale; or it lost what it had acknowledged (a disk that lied, an old copy of a directory), and answering at once
+    // would have the two refuse each other as fast as the network goes. Then it is probed with the heartbeats only.
+    if (rejected <= this.match) return false;
     if (this.state === 'replicate') {
-      if (rejected <= this.match) return false;
       this.next = this.match + 1;
     } else {
       if (this.next - 1 !== rejected) return false;

@@ -14,7 +14,7 @@ export interface SeededBug {
 }
 
 /** Everything that shows to clients or between nodes, for bugs whose own checks are off. */
-const LOST_DATA = ['durability', 'linearizability', 'log matching', 'leader completeness', 'state machine safety', 'election safety', 'assertion', 'monotonic reads', 'WATCH', 'real time', 'session order'];
+const LOST_DATA = ['durability', 'linearizability', 'log matching', 'leader completeness', 'state machine safety', 'election safety', 'assertion', 'monotonic reads', 'WATCH', 'real time', 'session order', 'liveness'];
 
 /** Turns a letter of the values in an entry's records into another, on one node only. */
 function flipValue(entry: Uint8Array, index: number): Uint8Array {
@@ -46,9 +46,12 @@ function withoutCommit(reader: LeaseCellReader): LeaseCellReader {
   };
 }
 
-/** Leaders cut off from their followers, not from their clients, who write and read the same few keys as fast as they can. */
+/**
+ * Leaders cut off from their followers, not from their clients, who write and read the same few keys as fast as they can.
+ * Transfers, for by itself leadership goes to the fastest clock, whose lease is the shortest.
+ */
 const STALE_READS: Partial<RunOptions> = {
-  faults: ['isolate-leader'],
+  faults: ['isolate-leader', 'transfer'],
   faultGapMs: 700,
   chaosMs: 15_000,
   timing: { readConsistency: 'lease', electionTicks: 12, heartbeatTicks: 1 },
@@ -92,7 +95,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
     bugs: { clockRateSpread: 1.2, withoutLeaseChecks: true },
     options: STALE_READS,
     rules: ['linearizability', 'session order', 'WATCH'],
-    seedsMax: 80,
+    seedsMax: 150,
   },
   {
     name: 'a read on the leader does not look at the commit index',

@@ -58,7 +58,8 @@ describe('the cluster in simulation', () => {
 describe('the simulation finds what was broken on purpose', () => {
   for (const { name, bugs, options, rules, seedsMax } of SEEDED_BUGS) {
     test(name, { timeout: 300_000 }, () => {
-      const start = Math.floor(Math.random() * 2 ** 40);
+      // From 1 on, so that it takes the same time on every run; from anywhere where SIMULATION_BUGS=fresh.
+      const start = process.env['SIMULATION_BUGS'] === 'fresh' ? Math.floor(Math.random() * 2 ** 40) : 1;
       for (let seed = start; seed < start + seedsMax; seed++) {
         const { failure } = runSeed({ ...options, seed, bugs });
         if (failure === undefined) continue;
