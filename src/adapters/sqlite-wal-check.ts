@@ -50,6 +50,10 @@ export interface WalCheck {
 
 const HEADER_BYTES = 32;
 const FRAME_HEADER_BYTES = 24;
+/** The smallest that a disk writes whole. */
+const SECTOR_BYTES = 512;
+/** Page number, commit field and salts of a frame's header. */
+const SALTS_END_BYTES = 16;
 const FRAME_HEADER_WORDS = FRAME_HEADER_BYTES / 4;
 const MAGIC_LITTLE = 0x377f0682;
 const MAGIC_BIG = 0x377f0683;
@@ -232,16 +236,25 @@ interface Behind {
   readonly proof: string | undefined;
 }
 
+/**
+ * False where a sector ends between the frame's page number and commit field and its salts: in a tear the two may be of
+ * different generations of the file, so the former prove nothing.
+ */
+function headInOneSector(reader: FrameReader, frame: number): boolean {
+  const at = (HEADER_BYTES + frame * reader.frameBytes) % SECTOR_BYTES;
+  return at + SALTS_END_BYTES <= SECTOR_BYTES;
+}
+
 function readBehind(reader: FrameReader, header: Header, broken: number, seed: Checksum, pagesOpen: Set<number>): Behind {
   reader.load(broken);
   const saltsCurrent = reader.salt1 === header.salt1 && reader.salt2 === header.salt2;
   const brokenCommits = saltsCurrent
-    ? reader.commit !== 0 || reader.verifiesAsCommit(seed, header.swap)
+    ? (reader.commit !== 0 && headInOneSector(reader, broken)) || reader.verifiesAsCommit(seed, header.swap)
     : reader.commit !== 0 && reader.verifies(seed, header.swap);
   const pages = new Set(pagesOpen);
   let repeated = 0;
   let lastFollowerRepeats = 0;
-  if (saltsCurrent && reader.page !== 0) pages.add(reader.page);
+  if (saltsCurrent && reader.page !== 0 && headInOneSector(reader, broken)) pages.add(reader.page);
   let previous = reader.stored;
   let followers = 0;
   let chained = 0;
@@ -251,10 +264,15 @@ function readBehind(reader: FrameReader, header: Header, broken: number, seed: C
     reader.load(f);
     if (reader.salt1 === header.salt1 && reader.salt2 === header.salt2 && reader.page !== 0) {
       followers++;
-      if (reader.verifies(previous, header.swap)) chained++;
+      const verified = reader.verifies(previous, header.swap);
+      if (verified) chained++;
       if (commitAt >= 0 && commitWithFollowers < 0) commitWithFollowers = commitAt;
       if (lastFollowerRepeats !== 0) repeated = lastFollowerRepeats;
       lastFollowerRepeats = 0;
+      if (!verified && !headInOneSector(reader, f)) {
+        previous = reader.stored;
+        continue;
+      }
       if (pages.has(reader.page)) {
         if (reader.commit === 0) repeated = reader.page;
         else lastFollowerRepeats = reader.page; // counts only if something follows it
