@@ -98,6 +98,7 @@ export class Server implements EngineHost, ClientEvents {
   runningArgs = new Args();
   runningSession: Session | undefined;
   #lastCronMs = 0;
+  #flushScheduled = false;
   #stopped = false;
 
   constructor(options: ServerOptions) {
@@ -168,7 +169,20 @@ export class Server implements EngineHost, ClientEvents {
     this.stats.inputBytes += chunk.length;
     const session = this.#bySocket.get(socket);
     if (session !== undefined) this.#guard(session, () => session.data(chunk));
-    this.flush();
+    this.#flushAtEndOfTurn();
+  }
+
+  /**
+   * Replies to everything that this turn has read leave together: a write to a peer that sleeps wakes it, which costs more
+   * than the write itself, and the first of many wakes a client that has all of them open.
+   */
+  #flushAtEndOfTurn(): void {
+    if (this.#flushScheduled) return;
+    this.#flushScheduled = true;
+    this.options.clock.endOfTurn(() => {
+      this.#flushScheduled = false;
+      this.flush();
+    });
   }
 
   /** Whatever goes wrong with what a client has sent ends its connection and nothing else. */
