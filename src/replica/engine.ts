@@ -109,8 +109,6 @@ export class Engine implements ApplySink {
   readonly #internalReply: Reply = new NullReply();
   #currentSession = 0;
   #stopped = false;
-  /** Longest apply of one entry, ms, since the last reset; for INFO. */
-  applyMsMax = 0;
 
   constructor(options: EngineOptions) {
     this.#options = options;
@@ -456,12 +454,9 @@ export class Engine implements ApplySink {
       assert(proposal?.id === committed.proposal, () => `entry ${index} is proposal ${committed.proposal}, which is not known`);
       entry = proposal.entry;
     }
-    const started = this.#options.clock.monotonicMs();
     this.logClock.observe(timeMs);
     const termBefore = this.machine.appliedTerm;
     this.machine.apply(entry, index, term, timeMs, this);
-    const took = this.#options.clock.monotonicMs() - started;
-    if (took > this.applyMsMax) this.applyMsMax = took;
     if (proposal !== undefined) {
       this.#proposals.drop(proposal);
       // Another's entry stands where ours would have been: ours never will be applied.
