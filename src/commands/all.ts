@@ -6,6 +6,9 @@ import { connectionCommands } from './connection.ts';
 import { counterCommands } from './counters.ts';
 import { databaseCommands } from './databases.ts';
 import { debugCommands } from './debug.ts';
+import { hashReadCommands } from './hashes-read.ts';
+import { hashWalkCommands } from './hashes-walk.ts';
+import { hashWriteCommands } from './hashes.ts';
 import { holdfastCommands } from './holdfast.ts';
 import { expiryCommands } from './keys-expiry.ts';
 import { keyCommands } from './keys.ts';
@@ -17,13 +20,24 @@ import type { CommandSpec } from './spec.ts';
 import { stringPartCommands } from './string-parts.ts';
 import { stringCommands } from './strings.ts';
 import { transactionCommands } from './transactions.ts';
+import { zsetAlgebraCommands } from './zset-algebra.ts';
+import { zsetMemberCommands } from './zsets.ts';
+import { zsetRangeCommands } from './zset-ranges.ts';
+import { zsetWalkCommands } from './zset-walk.ts';
 
-/** Commands on the data: strings and keys. */
+/** Commands on the data: strings, hashes, sorted sets and keys. */
 export const dataCommands: readonly CommandSpec[] = [
   ...stringCommands,
   ...stringPartCommands,
   ...counterCommands,
   lcs,
+  ...hashReadCommands,
+  ...hashWriteCommands,
+  ...hashWalkCommands,
+  ...zsetMemberCommands,
+  ...zsetRangeCommands,
+  ...zsetAlgebraCommands,
+  ...zsetWalkCommands,
   ...keyCommands,
   ...expiryCommands,
   ...scanCommands,

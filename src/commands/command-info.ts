@@ -91,7 +91,9 @@ function replySimpleSet(reply: Reply, values: readonly string[]): void {
 /** Key spec number `ordinal`. A command that has several treats its keys differently, and each spec is about one key. */
 function replyKeySpec(reply: Reply, spec: CommandSpec, ordinal: number): void {
   const { first, last, step } = spec.keys;
-  const known = first > 0;
+  // The keys that are counted are the last spec, after the range if there is one.
+  const counted = spec.keysCountedAt !== undefined && ordinal === keySpecCount(spec) - 1;
+  const known = first > 0 || counted;
   const several = keySpecCount(spec) > 1;
   reply.map(3);
   reply.bulkText('flags');
@@ -104,15 +106,16 @@ function replyKeySpec(reply: Reply, spec: CommandSpec, ordinal: number): void {
   reply.map(known ? 1 : 0);
   if (known) {
     reply.bulkText('index');
-    reply.integer(first + ordinal * step);
+    reply.integer(counted ? spec.keysCountedAt : first + ordinal * step);
   }
   reply.bulkText('find_keys');
   reply.map(2);
   reply.bulkText('type');
-  reply.bulkText(known ? 'range' : 'unknown');
+  reply.bulkText(counted ? 'keynum' : known ? 'range' : 'unknown');
   reply.bulkText('spec');
   reply.map(known ? 3 : 0);
   if (!known) return;
+  if (counted) return replyKeyNumbers(reply);
   reply.bulkText('lastkey');
   // Here, unlike in the range, a last key counts from the first one.
   reply.integer(several ? 0 : last < 0 ? last : last - first);
@@ -120,6 +123,16 @@ function replyKeySpec(reply: Reply, spec: CommandSpec, ordinal: number): void {
   reply.integer(several ? 1 : step);
   reply.bulkText('limit');
   reply.integer(0);
+}
+
+/** Of a keynum spec: where the number is, counted from the beginning of the search, and the keys after it. */
+function replyKeyNumbers(reply: Reply): void {
+  reply.bulkText('keynumidx');
+  reply.integer(0);
+  reply.bulkText('firstkey');
+  reply.integer(1);
+  reply.bulkText('keystep');
+  reply.integer(1);
 }
 
 function replyInfo(reply: Reply, command: Named | undefined): void {

@@ -14,7 +14,7 @@ import { globMatch, isMatchAll } from './glob.ts';
 import { TYPE_NAMES } from './keys.ts';
 import { NO_KEYS, type CommandSpec } from './spec.ts';
 
-const invalidCursor = 'ERR invalid cursor';
+export const invalidCursor = 'ERR invalid cursor';
 const SCAN_COUNT_DEFAULT = 10;
 /** RANDOMKEY's tries before it looks for any live key from a random place on. */
 const RANDOM_TRIES_MAX = 100;
@@ -70,7 +70,7 @@ function handleKeys(context: CommandContext): void {
   reply.endArray(mark, count);
 }
 
-interface ScanOptions {
+export interface ScanOptions {
   count: number;
   /** Argument of the pattern, or 0. */
   pattern: number;
@@ -78,10 +78,10 @@ interface ScanOptions {
   type: number;
 }
 
-/** The options from argument 2 on; a string is the error text. */
-function parseScanOptions(args: Args): ScanOptions | string {
+/** The options from argument `from` on; a string is the error text. TYPE is for keys only. */
+export function parseScanOptions(args: Args, from: number, ofKeys: boolean): ScanOptions | string {
   const options: ScanOptions = { count: SCAN_COUNT_DEFAULT, pattern: 0, type: 0 };
-  for (let i = 2; i < args.count; i += 2) {
+  for (let i = from; i < args.count; i += 2) {
     if (i + 1 === args.count) return Errors.syntax;
     if (args.is(i, 'COUNT')) {
       options.count = integerClamped(args, i + 1);
@@ -89,7 +89,7 @@ function parseScanOptions(args: Args): ScanOptions | string {
       if (options.count < 1) return Errors.syntax;
     } else if (args.is(i, 'MATCH')) {
       options.pattern = isMatchAll(args.bytes, args.start(i + 1), args.end(i + 1)) ? 0 : i + 1;
-    } else if (args.is(i, 'TYPE')) options.type = i + 1;
+    } else if (ofKeys && args.is(i, 'TYPE')) options.type = i + 1;
     else return Errors.syntax;
   }
   return options;
@@ -99,7 +99,7 @@ function handleScan(context: CommandContext): void {
   const { args, reply, db, nowMs, keyspace } = context;
   const cursor = parseCursor(args, 1);
   if (Number.isNaN(cursor)) return reply.error(invalidCursor);
-  const options = parseScanOptions(args);
+  const options = parseScanOptions(args, 2, true);
   if (typeof options === 'string') return reply.error(options);
   const from = cursor === 0 ? db.size : Math.min(cursor, db.size);
   const to = Math.max(0, from - options.count);

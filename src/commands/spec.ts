@@ -62,6 +62,8 @@ export interface CommandSpec {
   readonly keys: KeyRange;
   /** For commands whose keys KeyRange cannot say: pushes the argument positions of the keys. */
   readonly keysFrom?: (args: Args, push: (position: number) => void) => void;
+  /** The argument that says how many keys follow it (Redis's keynum), besides those of `keys`. Malformed, it has none. */
+  readonly keysCountedAt?: number;
   /** Redis's flags for the key spec: how each key is used (RO, RW, OW, RM plus access, update, insert, delete); for COMMAND INFO and GETKEYSANDFLAGS. */
   readonly keyFlags?: readonly string[];
   /** Where they depend on the arguments (Redis's variable_flags): those of these arguments' keys. */

@@ -137,9 +137,17 @@ export class CommandTable {
 export function pushKeyPositions(spec: CommandSpec, args: Args, push: (position: number) => void): void {
   if (spec.keysFrom !== undefined) return spec.keysFrom(args, push);
   const { first, last, step } = spec.keys;
-  if (first === 0) return;
-  const end = Math.min(last < 0 ? args.count + last : last, args.count - 1);
-  for (let position = first; position <= end; position += step) push(position);
+  if (first !== 0) {
+    const end = Math.min(last < 0 ? args.count + last : last, args.count - 1);
+    for (let position = first; position <= end; position += step) push(position);
+  }
+  if (spec.keysCountedAt !== undefined) pushCountedKeys(args, spec.keysCountedAt, push);
+}
+
+function pushCountedKeys(args: Args, at: number, push: (position: number) => void): void {
+  const count = at < args.count ? args.integer(at) : NaN;
+  if (!(count > 0) || at + count >= args.count) return;
+  for (let position = at + 1; position <= at + count; position++) push(position);
 }
 
 /** Stands in `keyFlags` between the flags of the first key and those of the next, where a command treats them differently (COPY). */
@@ -157,7 +165,7 @@ export function keyFlagsOf(spec: CommandSpec, ordinal: number): readonly string[
 
 /** How many key specs the declaration has. */
 export function keySpecCount(spec: CommandSpec): number {
-  if (spec.keys.first === 0 && spec.keysFrom === undefined) return 0;
+  if (spec.keys.first === 0 && spec.keysFrom === undefined && spec.keysCountedAt === undefined) return 0;
   return 1 + (spec.keyFlags ?? []).filter((flag) => flag === NEXT_KEY).length;
 }
 

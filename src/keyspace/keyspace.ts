@@ -9,10 +9,13 @@ import { SEGMENT_SHIFT } from '../memory/segments.ts';
 import { AccessClock, type AccessPolicy } from './access.ts';
 import { Database } from './database.ts';
 import { Lanes } from './digest.ts';
-import { Int64 } from './integer.ts';
+import { Hashes } from './hashes.ts';
+import { Int64 } from '../memory/integer.ts';
 import { Internals } from './internals.ts';
 import type { ByteSpan, Digest, Handle, ValueType } from './types.ts';
 import { Encoding } from './types.ts';
+import { EVACUATE_FROM_START } from './value-kinds.ts';
+import { Zsets } from './zsets.ts';
 
 export interface KeyspaceOptions {
   databases: number;
@@ -32,6 +35,10 @@ export class Keyspace {
   /** For INFO; callers count. */
   expiredKeys = 0;
   evictedKeys = 0;
+  /** Values that are hashes. */
+  readonly hashes: Hashes;
+  /** Values that are sorted sets. */
+  readonly zsets: Zsets;
   readonly #internals: Internals;
   readonly #span: ByteSpan = { bytes: new Uint8Array(0), start: 0, end: 0 };
   readonly #text = new Uint8Array(INT_TEXT_BYTES);
@@ -40,12 +47,17 @@ export class Keyspace {
   #defragging = false;
   #defragDatabase = 0;
   #defragPosition = 0;
+  /** The key whose elements are being moved, or 0, and how far that has got. */
+  #defragKey: Handle = 0;
+  #defragCursor = EVACUATE_FROM_START;
 
   constructor(options: KeyspaceOptions) {
     assert(options.databases > 0 && options.databases <= DATABASES_MAX, () => `${options.databases} databases`);
     this.databases = options.databases;
     const access = new AccessClock(options.clockMs ?? (() => 0));
     this.#internals = new Internals(options.memory ?? new Memory(), options.hashKey, access);
+    this.hashes = new Hashes(this.#internals, this.#internals.fields);
+    this.zsets = new Zsets(this.#internals);
     for (let i = 0; i < options.databases; i++) this.#internals.databases.push(new Database(i, this.#internals));
   }
 
@@ -214,6 +226,7 @@ export class Keyspace {
       this.#defragging = true;
       this.#defragDatabase = 0;
       this.#defragPosition = databases[0]!.size;
+      this.#defragKey = 0;
     }
     let budget = budgetBytes;
     while (budget > 0) {
@@ -230,9 +243,31 @@ export class Keyspace {
         this.#defragPosition = databases[this.#defragDatabase]!.size;
         continue;
       }
-      budget -= LOOK_BYTES + database.evacuate(--this.#defragPosition);
+      budget -= LOOK_BYTES + this.#defragKeyAt(database, budget);
     }
     return true;
+  }
+
+  /** One key, or as much of it as the budget allows. Returns what that cost. */
+  #defragKeyAt(database: Database, budgetBytes: number): number {
+    const position = this.#defragPosition - 1;
+    const h = database.at(position);
+    if (this.#defragKey !== 0 && this.#defragKey !== h) {
+      // It went, or was moved, since the last step: what is left of it is left.
+      this.#defragKey = 0;
+      this.#defragPosition = position;
+      return 0;
+    }
+    const elements = Math.max(1, Math.floor(budgetBytes / LOOK_BYTES));
+    const cursor = this.#defragKey === 0 ? EVACUATE_FROM_START : this.#defragCursor;
+    this.#defragCursor = database.evacuateElements(h, cursor, elements);
+    if (this.#defragCursor !== 0) {
+      this.#defragKey = h;
+      return budgetBytes;
+    }
+    this.#defragKey = 0;
+    this.#defragPosition = position;
+    return database.evacuate(position);
   }
 
   flushAll(): void {
@@ -266,7 +301,7 @@ export class Keyspace {
       let sumLow = 0;
       let sumHigh = 0;
       for (let i = 0; i < database.size; i++) {
-        records.digest(database.at(i));
+        records.digestSlow(database.at(i));
         sumLow = (sumLow + records.sum.low) | 0;
         sumHigh = (sumHigh + records.sum.high) | 0;
       }

@@ -13,7 +13,7 @@
 //   [next] length of the key, only if 0xfff stands for it
 //   key    padded to a word
 //   value  the bytes themselves, or if external one word: the handle of a block; above BIG_BYTES the number of a
-//          buffer of its own. An int is two words, low and high.
+//          buffer of its own. An int is two words, low and high. A rooted value: its root (value-kinds.ts).
 // A raw string may have room behind its value. What is beyond the value's length is undefined, in blocks and in words.
 // Access clocks (24 bits) are local to the node: lru seconds, or lfu minutes << 8 | counter. All else is replicated
 // but for words 0, 1 and 8, which follow from it, and `external`, which depends on history.
@@ -26,9 +26,17 @@ import { copyIn, copyWords } from '../memory/bytes.ts';
 import { KEY_LENGTH_LONG, KEY_LENGTH_SHIFT, KEY_WORD_MASK } from '../memory/dictionary.ts';
 import { SEGMENT_SHIFT, UNIT_MASK } from '../memory/segments.ts';
 import { Lanes } from './digest.ts';
-import { Int64 } from './integer.ts';
-import type { Encoding} from './types.ts';
-import { type Handle, type ValueType } from './types.ts';
+import { Int64 } from '../memory/integer.ts';
+import type { Encoding, Handle, ValueType } from './types.ts';
+import {
+  ROOT_BYTES_HIGH,
+  ROOT_BYTES_LOW,
+  ROOT_COUNT,
+  ROOT_DIGEST_HIGH,
+  ROOT_DIGEST_LOW,
+  type ValueKind,
+  ValueKinds,
+} from './value-kinds.ts';
 
 const HASH = 0;
 const KEY = 2;
@@ -52,6 +60,9 @@ export const KEY_BYTES_MAX = BLOCK_BYTES_MAX - 1 * MiB;
 /** Long strings are digested in chunks of this size, so that changing a few bytes digests few bytes. */
 export const DIGEST_CHUNK_BYTES = 4096;
 
+/** Elements freed at a time where all are freed at once. */
+const FREE_SLICE = 1024;
+
 assert(VOLATILE_WORDS + 1 <= KEY_WORD_MASK, 'where a key begins has four bits');
 assert(BIG_BYTES <= BLOCK_BYTES_MAX, 'what is not big fits in a block');
 
@@ -63,13 +74,15 @@ export function recordBytes(keyLength: number, isVolatile: boolean, valueBytes: 
 
 export class Records {
   readonly memory: Memory;
+  readonly kinds = new ValueKinds();
   /** Where `locate` found a value: views and the byte offset, a multiple of 4, at which it begins. */
   valueBytes: Uint8Array;
   valueWords: Uint32Array;
   valueAt = 0;
-  /** Where `digest` leaves its result. */
+  /** Where `digest` and `digestSlow` leave their result. */
   readonly sum = new Lanes();
   readonly #lanes = new Lanes();
+  readonly #elements = new Lanes();
   readonly #int = new Int64();
 
   constructor(memory: Memory) {
@@ -107,6 +120,38 @@ export class Records {
   /** Length of the value in bytes; 8 for an int. */
   length(h: Handle): number {
     return this.#word(h, LENGTH);
+  }
+
+  setLength(h: Handle, length: number): void {
+    this.memory.words[h >>> SEGMENT_SHIFT]![((h & UNIT_MASK) << 1) + LENGTH] = length;
+  }
+
+  /** Of a rooted value; undefined for a packed one. */
+  kind(h: Handle): ValueKind | undefined {
+    return this.kinds.of(this.#word(h, META));
+  }
+
+  /** The index of the root's first word in the segment's view. */
+  rootAt(h: Handle): number {
+    return this.payloadAt(h) >>> 2;
+  }
+
+  rootWords(h: Handle): Uint32Array {
+    return this.memory.words[h >>> SEGMENT_SHIFT]!;
+  }
+
+  /** Elements of a rooted value. */
+  rootCount(h: Handle): number {
+    return this.rootWords(h)[this.rootAt(h) + ROOT_COUNT]!;
+  }
+
+  /** Counts bytes that hang from the root. */
+  addRootBytes(h: Handle, bytes: number): void {
+    const words = this.rootWords(h);
+    const root = this.rootAt(h);
+    const sum = words[root + ROOT_BYTES_HIGH]! * TWO_32 + words[root + ROOT_BYTES_LOW]! + bytes;
+    words[root + ROOT_BYTES_LOW] = sum >>> 0;
+    words[root + ROOT_BYTES_HIGH] = Math.floor(sum / TWO_32);
   }
 
   isVolatile(h: Handle): boolean {
@@ -271,14 +316,32 @@ export class Records {
     if (this.isExternal(h)) this.freeExternal(this.external(h), this.length(h) > BIG_BYTES);
   }
 
-  /** Frees record and value. */
+  /** Frees record and value, however long that takes. */
   free(h: Handle): void {
-    this.freeValue(h);
+    const kind = this.kind(h);
+    if (kind === undefined) this.freeValue(h);
+    else while (kind.freeSome(this.rootWords(h), this.rootAt(h), FREE_SLICE) === 0);
     this.memory.free(h);
+  }
+
+  /** Frees some of record and value. What is left of the budget once both are gone; -1 while they are not. */
+  freeSome(h: Handle, budget: number): number {
+    const kind = this.kind(h);
+    let left = budget;
+    if (kind === undefined) this.freeValue(h);
+    else left = kind.freeSome(this.rootWords(h), this.rootAt(h), budget);
+    if (left === 0) return -1;
+    this.memory.free(h);
+    return left - 1;
   }
 
   memoryUsage(h: Handle): number {
     const own = this.memory.usableBytes(h);
+    if (this.kind(h) !== undefined) {
+      const words = this.rootWords(h);
+      const root = this.rootAt(h);
+      return own + words[root + ROOT_BYTES_HIGH]! * TWO_32 + words[root + ROOT_BYTES_LOW]!;
+    }
     if (!this.isExternal(h)) return own;
     const block = this.external(h);
     return own + (this.length(h) > BIG_BYTES ? this.memory.bigUsedBytes(block) : this.memory.usableBytes(block));
@@ -301,6 +364,7 @@ export class Records {
     this.writeMeta(next, this.type(h), this.encoding(h), isExternal, this.clock(h), length);
     if (isVolatile) this.setDeadline(next, expiryMs);
     if (isExternal) this.setExternal(next, block);
+    else if (!carry && this.kind(h) !== undefined) this.#copyRooted(h, next);
     else {
       const source = memory.words[h >>> SEGMENT_SHIFT]!;
       const target = memory.words[next >>> SEGMENT_SHIFT]!;
@@ -343,9 +407,42 @@ export class Records {
     return next;
   }
 
+  #copyRooted(h: Handle, next: Handle): void {
+    const kind = this.kind(h)!;
+    const source = this.rootWords(h);
+    const from = this.rootAt(h);
+    const words = this.rootWords(next);
+    const root = this.rootAt(next);
+    words.fill(0, root, root + (kind.rootBytes >>> 2));
+    const before = this.memory.usedBytes;
+    kind.copy(source, from, words, root);
+    copyWords(source, from, words, root, ROOT_BYTES_LOW);
+    words[root + ROOT_BYTES_LOW] = 0;
+    words[root + ROOT_BYTES_HIGH] = 0;
+    this.addRootBytes(next, this.memory.usedBytes - before);
+  }
+
   /** Leaves in `sum` what this key adds to its database's digest. */
   digest(h: Handle): void {
     this.digestPart(h, 0, Math.ceil(this.length(h) / DIGEST_CHUNK_BYTES));
+  }
+
+  /** The same, with a rooted value's elements digested anew. */
+  digestSlow(h: Handle): void {
+    const kind = this.kind(h);
+    if (kind === undefined) return this.digest(h);
+    const elements = this.#elements;
+    elements.seed(0, 0);
+    const words = this.rootWords(h);
+    const root = this.rootAt(h);
+    kind.digestElements(words, root, elements);
+    const low = words[root + ROOT_DIGEST_LOW]!;
+    const high = words[root + ROOT_DIGEST_HIGH]!;
+    words[root + ROOT_DIGEST_LOW] = elements.low;
+    words[root + ROOT_DIGEST_HIGH] = elements.high;
+    this.digest(h);
+    words[root + ROOT_DIGEST_LOW] = low;
+    words[root + ROOT_DIGEST_HIGH] = high;
   }
 
   /** The same, of the value only chunks [from, to): what a change confined to them takes from the digest and adds to it. */
@@ -371,9 +468,11 @@ export class Records {
     let low = lanes.low;
     let high = lanes.high;
     this.locate(h);
+    // Of a root, whatever its length, only the count and the elements' sum.
+    const digested = this.kinds.of(meta) === undefined ? length : ROOT_BYTES_LOW * 4;
     for (let chunk = from; chunk < to; chunk++) {
       const at = chunk * DIGEST_CHUNK_BYTES;
-      const bytes = Math.min(DIGEST_CHUNK_BYTES, length - at);
+      const bytes = Math.min(DIGEST_CHUNK_BYTES, digested - at);
       lanes.seed(keyLow ^ Math.imul(chunk + 1, 0x13198a2f), (keyHigh + Math.imul(chunk + 1, 0x03707345)) | 0);
       lanes.bytes(this.valueWords, (this.valueAt + at) >>> 2, bytes);
       lanes.close(bytes);

@@ -1,7 +1,8 @@
 // Blocks of memory by handle. Owns size classes, slabs and the accounting; pages come from page-runs.ts.
 //
-// A block of up to 32 KiB comes from a slab of its size class (steps of 8 bytes up to 256, then eight a doubling); a
-// larger one is a run of pages; values above BIG_BYTES have a buffer of their own, found by number in `bigs`.
+// A block of up to 32 KiB comes from a slab of its size class (steps of 8 bytes up to 256, then sixteen a doubling, and
+// eight from 1 KiB on); a larger one is a run of pages; values above BIG_BYTES have a buffer of their own, found by
+// number in `bigs`.
 // A slab's first page in the page table: `used` blocks, `fresh` blocks handed out at least once, `freeHead` the first
 // of the freed ones (0xffff: none; each holds the next one's number in its first word); `next` and `previous` link
 // the slabs of the class that have room.
@@ -35,6 +36,8 @@ const SLAB_BLOCK_BYTES_MAX = 32 * KiB;
 const SLAB_PAGES_MIN = 4;
 const SLAB_PAGES_MAX = 32;
 const SLAB_WASTE_TARGET = 0.01;
+/** Below this there are sixteen size classes a doubling, so that the many blocks of packed values waste little. */
+const FINE_BYTES_MAX = 1 * KiB;
 const NO_BLOCK = 0xffff;
 const CLASS_MASK = 0x7f;
 const OFFSET_SHIFT = 9;
@@ -56,7 +59,8 @@ function makeClassUnits(): Uint16Array {
   const sizes: number[] = [];
   for (let bytes = 8; bytes <= 256; bytes += 8) sizes.push(bytes / UNIT_BYTES);
   for (let base = 256; base < SLAB_BLOCK_BYTES_MAX; base *= 2) {
-    for (let step = 1; step <= 8; step++) sizes.push((base + (base / 8) * step) / UNIT_BYTES);
+    const steps = base < FINE_BYTES_MAX ? 16 : 8;
+    for (let step = 1; step <= steps; step++) sizes.push((base + (base / steps) * step) / UNIT_BYTES);
   }
   return Uint16Array.from(sizes);
 }
@@ -93,6 +97,7 @@ export class Memory {
   /** The views of the segments, for hot users: see segments.ts. */
   readonly words: Uint32Array[];
   readonly bytes: Uint8Array[];
+  readonly doubles: Float64Array[];
   /** Views of the values with a buffer of their own, by number; number 0 is none. */
   readonly bigBytes: Uint8Array[] = [new Uint8Array(0)];
   readonly bigWords: Uint32Array[] = [new Uint32Array(0)];
@@ -112,6 +117,7 @@ export class Memory {
   constructor() {
     this.words = this.segments.words;
     this.bytes = this.segments.bytes;
+    this.doubles = this.segments.doubles;
     this.#runs = new PageRuns(this.segments);
     this.#pages = this.segments.pages;
   }

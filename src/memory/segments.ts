@@ -31,6 +31,7 @@ assert(SEGMENTS_MAX * 2 ** SEGMENT_SHIFT === 2 ** 32, 'handles have 32 bits');
 const EMPTY_BUFFER = new ArrayBuffer(0);
 const NO_BYTES = new Uint8Array(EMPTY_BUFFER);
 const NO_WORDS = new Uint32Array(EMPTY_BUFFER);
+const NO_DOUBLES = new Float64Array(EMPTY_BUFFER);
 
 /** What each page of a segment is; 18 bytes a page. Meanings: `tag` in page-runs.ts, the rest of a slab's first page in allocator.ts. */
 export class PageTable {
@@ -61,6 +62,8 @@ const NO_PAGES = new PageTable(0);
 export class Segments {
   readonly bytes: Uint8Array[] = [];
   readonly words: Uint32Array[] = [];
+  /** A handle's unit is the index here. */
+  readonly doubles: Float64Array[] = [];
   readonly pages: PageTable[] = [];
   count = 0;
 
@@ -68,6 +71,7 @@ export class Segments {
     for (let i = 0; i < SEGMENTS_MAX; i++) {
       this.bytes.push(NO_BYTES);
       this.words.push(NO_WORDS);
+      this.doubles.push(NO_DOUBLES);
       this.pages.push(NO_PAGES);
     }
   }
@@ -80,6 +84,7 @@ export class Segments {
     const buffer = new ArrayBuffer(SEGMENT_BYTES);
     this.bytes[number] = new Uint8Array(buffer);
     this.words[number] = new Uint32Array(buffer);
+    this.doubles[number] = new Float64Array(buffer);
     this.pages[number] = new PageTable(SEGMENT_PAGES);
     this.count++;
     return number;
@@ -89,6 +94,7 @@ export class Segments {
     assert(this.words[number] !== NO_WORDS, () => `segment ${number} exists`);
     this.bytes[number] = NO_BYTES;
     this.words[number] = NO_WORDS;
+    this.doubles[number] = NO_DOUBLES;
     this.pages[number] = NO_PAGES;
     this.count--;
   }

@@ -9,7 +9,7 @@
 // - A bulk that fits no pooled buffer gets one of its own size.
 import { assert } from '../base/assert.ts';
 import { MiB } from '../base/limits.ts';
-import { formatDouble17 } from './double.ts';
+import { formatDouble17 } from '../base/double.ts';
 import type { Reply } from './reply.ts';
 import { ReplyPool } from './reply-pool.ts';
 

@@ -1,5 +1,6 @@
 // A Reply that keeps what it was told as wire text, and a parser of such text: small, plain, and apart from src/resp, so that tests
 // of commands do not lean on the code under test there. Text is latin1: a char a byte.
+import { formatDouble17 } from '../../src/base/double.ts';
 import type { Reply } from '../../src/resp/reply.ts';
 
 export interface ErrorReply {
@@ -106,8 +107,9 @@ export class RecordedReply implements Reply {
   }
 
   double(value: number): void {
-    if (this.protocol === 3) this.#line(`,${value}`);
-    else this.#bulk(String(value));
+    const text = formatDouble17(value);
+    if (this.protocol === 3) this.#line(`,${text}`);
+    else this.#bulk(text);
   }
 
   boolean(value: boolean): void {
@@ -170,7 +172,7 @@ function parseAt(text: string, from: number): [ReplyValue, number] {
   if (type === '-') return [{ error: line }, at];
   if (type === ':') return [Number.isSafeInteger(Number(line)) ? Number(line) : BigInt(line), at];
   if (type === '_') return [null, at];
-  if (type === ',') return [Number(line), at];
+  if (type === ',') return [line.endsWith('inf') ? Number(line.replace('inf', 'Infinity')) : Number(line), at];
   if (type === '#') return [line === 't', at];
   if (type === '(') return [BigInt(line), at];
   const size = Number(line);

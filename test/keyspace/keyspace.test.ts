@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
 import { BIG_BYTES } from '../../src/memory/allocator.ts';
 import type { Database } from '../../src/keyspace/database.ts';
-import { Int64 } from '../../src/keyspace/integer.ts';
+import { Int64 } from '../../src/memory/integer.ts';
 import { Keyspace } from '../../src/keyspace/keyspace.ts';
 import { encodingName } from '../../src/keyspace/types.ts';
 import { canonicalInteger, HASH_KEY } from './model.ts';

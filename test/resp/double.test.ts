@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
-import { formatDouble17 } from '../../src/resp/double.ts';
+import { formatDouble17 } from '../../src/base/double.ts';
 
 describe('formatDouble17', () => {
   // Made with printf("%.17g") of glibc.

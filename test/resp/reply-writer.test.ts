@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
-import { formatDouble17 } from '../../src/resp/double.ts';
+import { formatDouble17 } from '../../src/base/double.ts';
 import { NullReply } from '../../src/resp/null-reply.ts';
 import type { Reply } from '../../src/resp/reply.ts';
 import type { RespValue } from '../../src/resp/reply-parser.ts';
