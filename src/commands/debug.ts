@@ -2,12 +2,17 @@
 // SLEEP makes this connection wait, not the whole node: nothing that a client sends may stop the engine.
 import { encodingName } from '../keyspace/types.ts';
 import type { CommandContext } from './context.ts';
+import { DatasetDigest } from './debug-digest.ts';
 import type { CommandSpec } from './spec.ts';
 import { NO_KEYS } from './spec.ts';
 import { Errors } from './errors.ts';
 import { replyHelp } from './connection.ts';
 
 const HELP = [
+  'DIGEST',
+  '    A digest of all keys, their values and whether they expire, the same that Redis gives.',
+  'DIGEST-VALUE <key> [<key> ...]',
+  '    The same of the values of keys, one each.',
   'ERROR <string>',
   '    Answer with this error.',
   'OBJECT <key>',
@@ -118,6 +123,12 @@ function object(context: CommandContext): void {
   );
 }
 
+function digestValues({ args, db, keyspace, reply }: CommandContext): void {
+  const digest = new DatasetDigest(keyspace);
+  reply.array(args.count - 2);
+  for (let i = 2; i < args.count; i++) reply.simple(digest.value(db.find(args.bytes, args.start(i), args.end(i))));
+}
+
 function debug(context: CommandContext): void {
   const { args, reply } = context;
   if (!allowed(context)) {
@@ -126,6 +137,8 @@ function debug(context: CommandContext): void {
     );
   }
   if (args.count === 2 && args.is(1, 'HELP')) return replyHelp(reply, 'debug', HELP);
+  if (args.count === 2 && args.is(1, 'DIGEST')) return reply.simple(new DatasetDigest(context.keyspace).all());
+  if (args.is(1, 'DIGEST-VALUE')) return digestValues(context);
   if (args.count === 3) {
     if (args.is(1, 'SLEEP')) return sleep(context);
     if (args.is(1, 'SET-ACTIVE-EXPIRE')) return setActiveExpire(context);

@@ -147,6 +147,23 @@ export class KeyTable {
     return h;
   }
 
+  /** A new key, absent so far, with a packed value of bytes[start, end): what a snapshot holds, checked by its reader. */
+  createPacked(
+    key: Uint8Array,
+    kStart: number,
+    kEnd: number,
+    type: ValueType,
+    encoding: Encoding,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): Handle {
+    const h = this.create(key, kStart, kEnd, type, encoding, end - start, end - start);
+    this.internals.records.write(h, bytes, start, end);
+    this.endChange(h);
+    return h;
+  }
+
   /** Takes the key out of the digest, so that its value may change: see value-kinds.ts. */
   beginChange(h: Handle): void {
     const { memory, usedBefore } = this.internals;
@@ -244,6 +261,11 @@ export class KeyTable {
     const h = this.keys.find(hash, bytes, start, end);
     if (h === 0 || this.isExpired(h, nowMs)) return versions.ofAbsent(hash, this.#number);
     return versions.ofRecord(records.versionIndex(h), records.versionRecord(h));
+  }
+
+  /** For a load, which knows about how many keys will come. */
+  reserve(keys: number): void {
+    this.keys.reserve(keys);
   }
 
   /** For Keyspace.rehashStep. */

@@ -21,6 +21,7 @@ import type { ServerPort, SessionPort } from '../commands/ports.ts';
 import { isReplicatedSetting, isReplicatedSettingValue, ReplicatedSettings, REPLICATED_SETTING_NAMES } from '../commands/replicated-settings.ts';
 import type { CommandTable } from '../commands/table.ts';
 import { Keyspace } from '../keyspace/keyspace.ts';
+import { settledVersion } from '../keyspace/versions.ts';
 import { Args } from '../resp/args.ts';
 import { parseMultibulk, parseRequestInto } from '../resp/decoder.ts';
 import { NullReply } from '../resp/null-reply.ts';
@@ -57,12 +58,26 @@ export interface Digest {
   readonly high: number;
 }
 
+/** The machine's state but for the keys and values: what a snapshot keeps beside its RDB file. */
+export interface MachineState {
+  /** Of the last applied entry. */
+  readonly index: number;
+  readonly term: number;
+  readonly timeMs: number;
+  /** The last checkpoint; its index is 0 if there was none. */
+  readonly checkpoint: { readonly index: number; readonly digest: Digest };
+  readonly databases: number;
+  readonly hashKey: Uint8Array;
+  readonly settings: ReadonlyArray<readonly [string, number]>;
+}
+
 export class Machine {
   readonly table: CommandTable;
   readonly settings = new ReplicatedSettings();
   /** Present once the bootstrap entry is applied. */
   #keyspace: Keyspace | undefined;
   #context: CommandContext | undefined;
+  #hashKey: Uint8Array = new Uint8Array(0);
   readonly #report: MachineReport;
   readonly #record = new RecordView();
   readonly #args = new Args();
@@ -120,6 +135,34 @@ export class Machine {
     this.appliedTerm = term;
   }
 
+  /** What a snapshot has to keep beside the keys. */
+  snapshotState(): MachineState {
+    return {
+      index: this.appliedIndex,
+      term: this.appliedTerm,
+      timeMs: this.timeMs,
+      checkpoint: this.checkpoint,
+      databases: this.keyspace.databases,
+      hashKey: this.#hashKey,
+      settings: REPLICATED_SETTING_NAMES.map((name) => [name, this.settings[name]] as const),
+    };
+  }
+
+  /**
+   * Takes over a snapshot's state, on a machine that has applied nothing. The keyspace is empty then: whoever restores fills it, as
+   * of the last checkpoint, before the next entry.
+   */
+  restore(state: MachineState): void {
+    assert(this.appliedIndex === 0 && !this.bootstrapped, 'a machine is restored before it applies anything');
+    this.#begin(state.databases, state.hashKey, state.settings);
+    this.appliedIndex = state.index;
+    this.appliedTerm = state.term;
+    this.timeMs = state.timeMs;
+    this.lastCheckpointIndex = state.checkpoint.index;
+    this.#checkpointDigest = { ...state.checkpoint.digest };
+    this.keyspace.beginRecord(state.checkpoint.index, 0);
+  }
+
   /** Digest of the whole machine state: keyspace and replicated settings. */
   digest(): Digest {
     const { low, high } = this.keyspace.digest();
@@ -134,7 +177,12 @@ export class Machine {
     // Two leaders may each have proposed one before the first was applied; the first in the log counts.
     if (this.#keyspace !== undefined) return;
     const { databases, hashKey, settings } = bootstrapFrom(entry);
+    this.#begin(databases, hashKey, settings);
+  }
+
+  #begin(databases: number, hashKey: Uint8Array, settings: MachineState['settings']): void {
     for (const [name, value] of settings) if (isReplicatedSetting(name)) this.settings[name] = value;
+    this.#hashKey = hashKey;
     const keyspace = new Keyspace({ databases, hashKey, clockMs: this.#accessClockMs });
     this.#keyspace = keyspace;
     this.#context = new CommandContext(keyspace, this.settings, this.#args, this.#nullReply, this.#random);
@@ -247,7 +295,8 @@ export class Machine {
       const version = reader.uint53();
       const length = reader.uint32();
       const start = reader.skip(length);
-      if (context.keyspace.version(db, record.bytes, start, start + length, this.timeMs) !== version) changed = true;
+      const own = context.keyspace.version(db, record.bytes, start, start + length, this.timeMs);
+      if (this.#settled(own, index) !== this.#settled(version, index)) changed = true;
     }
     if (changed) {
       context.reply.nullArray();
@@ -267,6 +316,11 @@ export class Machine {
       this.#runCommand(context, index, sink);
     }
     assert(at === record.end, () => `an EXEC in entry ${index} has bytes after its commands`);
+  }
+
+  /** A node that began from a snapshot does not know which entry before the last checkpoint changed a key. */
+  #settled(version: number, index: number): number {
+    return settledVersion(version, index, this.lastCheckpointIndex);
   }
 
   #applyExpire(context: CommandContext, record: RecordView): void {

@@ -127,6 +127,11 @@ export class Dictionary {
     memory.words[next >>> SEGMENT_SHIFT]![((next & UNIT_MASK) << 1) + RECORD_POSITION] = position;
   }
 
+  /** Makes room for so many members at once, where there was never one: for a load, which is told their number. */
+  reserve(members: number): void {
+    if (this.#tags === NO_TAGS) this.#startRehash(members / LOAD_MAX);
+  }
+
   /** Moves up to `budgetPlaces` places of a table being replaced. True while there is more to move. */
   rehashStep(budgetPlaces: number): boolean {
     if (this.#oldTags !== NO_TAGS) this.#move(budgetPlaces);
