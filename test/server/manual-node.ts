@@ -299,6 +299,10 @@ export class ManualNode {
     if (entryIndex(entry) !== index) throw new Error('sealed');
     this.cell.commit = index;
     if (proposal !== 0) this.tell({ type: 'appended', id: proposal, term, index });
-    this.tell({ type: 'committed', entries: [{ index, term, timeMs: this.#timeMs, proposal, bytes: entry }] });
+    const now = this.clock.nowMs;
+    this.tell({
+      type: 'committed',
+      entries: [{ index, term, timeMs: this.#timeMs, proposal, bytes: entry, takenMs: now, persistedMs: now, committedMs: now }],
+    });
   }
 }
