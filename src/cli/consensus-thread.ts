@@ -1,6 +1,7 @@
 // Entry point of the consensus thread: opens the data directory and the log, connects to the peers, and runs Consensus.
 // What must hold: `dataDir` stays referenced as long as the thread lives, for it holds the directory's lock.
 // A damaged log is set aside here, and the node asks to be taken in again; a log that cannot be opened ends the process.
+import type { Histogram } from 'node:perf_hooks';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { MessagePort } from 'node:worker_threads';
 import { must } from '../base/assert.ts';
@@ -12,6 +13,7 @@ import { NodeClock } from '../adapters/node-clock.ts';
 import { NodeEntropy } from '../adapters/node-entropy.ts';
 import { SharedCellWriter } from '../adapters/shared-cell.ts';
 import { failAfterCommits, openSqliteLog, type SqliteLog } from '../adapters/sqlite-log.ts';
+import { watchStalls } from '../adapters/stall-watch.ts';
 import { TcpPeers } from '../adapters/tcp-peers.ts';
 import { PortConsensusLink } from '../adapters/thread-link.ts';
 import type { Logger } from '../ports/logger.ts';
@@ -38,7 +40,15 @@ export interface ConsensusThreadData {
 
 /** Thread → main, besides the link. */
 export type ConsensusThreadMessage =
-  | { readonly type: 'ready'; readonly nodeId: number; readonly clusterId: string; readonly lastIndex: number; readonly commit: number }
+  | {
+      readonly type: 'ready';
+      readonly nodeId: number;
+      readonly clusterId: string;
+      readonly lastIndex: number;
+      readonly commit: number;
+      /** Of this thread's event loop; both threads read and reset the same one. */
+      readonly stalls: Histogram;
+    }
   | { readonly type: 'failed'; readonly code: string; readonly message: string };
 
 function openLog(dataDir: DataDir, singleVoter: boolean, logger: Logger, failpoints: readonly string[]): SqliteLog {
@@ -76,6 +86,9 @@ function failpointsOf(texts: readonly string[]): ReturnType<typeof failAfterComm
   if (match === null) throw new OperationalError('CONFIG', `failpoint: '${texts.join(' ')}' is none; known: log-fsync-error-after N`);
   return failAfterCommits(Number(match[1]));
 }
+
+/** Kept for as long as the thread lives: collected, it would stop recording. */
+const stallHistogram = watchStalls();
 
 async function connectPeers(data: ConsensusThreadData, dataDir: DataDir, entropy: NodeEntropy, logger: Logger): Promise<TcpPeers> {
   const { nodeId, clusterId, incarnation, rejoining } = dataDir.identity;
@@ -137,7 +150,8 @@ async function main(): Promise<void> {
       peers?.setRejoining(false);
     },
   });
-  parent.postMessage({ type: 'ready', nodeId, clusterId, lastIndex: store.lastIndex, commit: store.hardState.commit } satisfies ConsensusThreadMessage);
+  const { lastIndex, hardState: { commit } } = store;
+  parent.postMessage({ type: 'ready', nodeId, clusterId, lastIndex, commit, stalls: stallHistogram } satisfies ConsensusThreadMessage);
   consensus.start();
 }
 

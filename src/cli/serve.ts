@@ -8,6 +8,7 @@ import { PinoLogger } from '../adapters/logger.ts';
 import { NodeClock } from '../adapters/node-clock.ts';
 import { NodeEntropy } from '../adapters/node-entropy.ts';
 import { createSharedCell, SharedCellReader } from '../adapters/shared-cell.ts';
+import { StallWatch, watchStalls } from '../adapters/stall-watch.ts';
 import { PortEngineLink } from '../adapters/thread-link.ts';
 import { errorText, OperationalError } from '../base/errors.ts';
 import { allCommands } from '../commands/all.ts';
@@ -69,6 +70,7 @@ class Node {
     const machine = this.#makeMachine();
     const config = new Config(this.#loaded, nodeConfigFiles, () => machine.settings);
     const server = this.#makeServer(config, machine, ready.nodeId);
+    server.node.stalls = { engine: new StallWatch(watchStalls()), consensus: new StallWatch(ready.stalls) };
     const engine = this.#makeEngine(config, machine, server, new PortEngineLink(engineSide), new SharedCellReader(cell), ready);
     server.attach(engine);
     const listener = this.#makeListener(server);

@@ -8,7 +8,7 @@
 
 /** Engine → consensus. */
 export type EngineMessage =
-  /** One batch as an entry with an open header (src/base/entry.ts), for this node as leader of `term` and no other. Answered by `appended` or `refused`. */
+  /** One batch as an entry with an open header (src/base/entry.ts), for this node as leader of `term` and no other. Answered by `committed` or `refused`; by `appended` as soon as the role or term changes before that. */
   | { readonly type: 'propose'; readonly id: number; readonly term: number; readonly entry: Uint8Array }
   /** Records for the leader of `term` (known to be `leader`), from this node's clients. Answered only if refused. */
   | {
@@ -23,7 +23,7 @@ export type EngineMessage =
   | { readonly type: 'forward-refused'; readonly to: number; readonly id: number; readonly term: number }
   /** Asks for a read index. Answered by `read-state` or `read-failed`. */
   | { readonly type: 'read-index'; readonly id: number }
-  /** The engine has applied up to here; releases the apply window. */
+  /** The engine has applied up to here, `bytes` since it last said so; releases the apply window. Not sent for every entry. */
   | { readonly type: 'applied'; readonly index: number; readonly bytes: number }
   | { readonly type: 'transfer'; readonly id: number; readonly target: number }
   /** The engine found its state to differ from the cluster's: hand over leadership. */
@@ -39,6 +39,10 @@ export interface CommittedEntry {
   readonly proposal: number;
   /** The sealed entry; empty when `proposal` names it. */
   readonly bytes: Uint8Array;
+  /** Of an own proposal: when consensus took it up, had it on disk, and saw it committed; monotonic ms, else 0. */
+  readonly takenMs: number;
+  readonly persistedMs: number;
+  readonly committedMs: number;
 }
 
 export interface MemberState {
@@ -52,6 +56,7 @@ export interface MemberState {
 /** Consensus → engine. */
 export type ConsensusMessage =
   | { readonly type: 'state'; readonly role: RaftRole; readonly leader: number; readonly term: number }
+  /** Where a proposal stands in the log, which may yet lose it. Sent before `state` says that role or term changed. */
   | { readonly type: 'appended'; readonly id: number; readonly term: number; readonly index: number }
   | { readonly type: 'refused'; readonly id: number; readonly reason: string }
   | { readonly type: 'forward-failed'; readonly id: number; readonly reason: string }

@@ -70,6 +70,8 @@ export class Leadership {
   transferTicks = 0;
   /** Somebody may campaign with our consent, so followers' promises are void: no lease for the rest of the term. Never unset. */
   timeoutNowSent = false;
+  /** Some follower could commit more than it was told, and the driver is to say when it is (RaftConfig.holdsCommit). */
+  commitHeld = false;
   #epoch = 0;
 
   constructor(noopIndex: number, others: readonly NodeId[], limits: ProgressLimits) {

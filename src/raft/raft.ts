@@ -21,7 +21,7 @@ import type { Leadership } from './leadership.ts';
 import { messageFault } from './message.ts';
 import { quorumHas } from './quorum.ts';
 import { committedInTerm, followerRead, handleReadIndexResponse, leaderRead, leaseUntilMs, startRound } from './reads.ts';
-import { appendEntry, broadcastAppend, handleAppendResponse, handleHeartbeatResponse, hurry, maybeCommit } from './replication.ts';
+import { appendEntry, broadcastAppend, handleAppendResponse, handleHeartbeatResponse, hurry, maybeCommit, tellHeldCommit } from './replication.ts';
 import { abortTransfer, beginTransfer, tickTransfer } from './transfer.ts';
 import type { Entry, HardState, Message, NodeId, ProposeResult, RaftConfig, RaftStatus, Ready, Role } from './types.ts';
 import { MessageType } from './types.ts';
@@ -223,6 +223,17 @@ export class RaftNode {
     const { leadership, config } = this.#core;
     if (leadership === undefined || config.readConsistency !== 'lease') return -Infinity;
     return leaseUntilMs(this.#core, leadership);
+  }
+
+  /** With holdsCommit: a follower may learn of a commit; tellCommit is due soon. */
+  get holdsCommit(): boolean {
+    return this.#core.leadership?.commitHeld === true;
+  }
+
+  /** Sends the commit index to a follower, or with 0 to all, unless entries have carried it. */
+  tellCommit(to: NodeId = 0): void {
+    const { leadership } = this.#core;
+    if (leadership !== undefined) tellHeldCommit(this.#core, leadership, to);
   }
 
   hasReady(): boolean {

@@ -33,8 +33,19 @@ export function appendEntry(core: RaftCore, leadership: Leadership, bytes: Uint8
 /** New entries, or a new commit index, to everyone who can take it. */
 export function broadcastAppend(core: RaftCore, leadership: Leadership): void {
   for (const [id, progress] of leadership.progress) {
-    if (!sendAppend(core, id, progress)) tellCommit(core, id, progress);
+    if (!sendAppend(core, id, progress)) offerCommit(core, leadership, id, progress);
   }
+}
+
+function offerCommit(core: RaftCore, leadership: Leadership, to: NodeId, progress: Progress): void {
+  if (core.config.holdsCommit !== true) tellCommit(core, to, progress);
+  else if (progress.wantsCommit(core.log.commit)) leadership.commitHeld = true;
+}
+
+/** To `to`, or to all for 0: the commit index, where entries have not carried it meanwhile. */
+export function tellHeldCommit(core: RaftCore, leadership: Leadership, to: NodeId): void {
+  if (to === 0) leadership.commitHeld = false;
+  for (const [id, progress] of leadership.progress) if (to === 0 || to === id) tellCommit(core, id, progress);
 }
 
 /** Sends the next entries, as many as one message holds. False when there are none or they may not be sent now. */
@@ -112,7 +123,7 @@ function handleAcknowledgement(core: RaftCore, leadership: Leadership, progress:
   else if (progress.match + 1 >= core.log.firstIndex) progress.becomeReplicate();
   if (maybeCommit(core, leadership)) broadcastAppend(core, leadership);
   while (sendAppend(core, m.from, progress));
-  tellCommit(core, m.from, progress);
+  offerCommit(core, leadership, m.from, progress);
   handOverWhenReady(core, leadership);
 }
 

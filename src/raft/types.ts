@@ -118,6 +118,11 @@ export interface RaftConfig {
   readonly uncommittedBytesMax: number;
   /** How the leader confirms read indexes: by lease where it holds one, or always by a quorum round. */
   readonly readConsistency: 'lease' | 'quorum';
+  /**
+   * A commit index that no entries carry waits for RaftNode.tellCommit, and goes with the next entries if those come first:
+   * under load that halves the messages. Without it, it is sent at once.
+   */
+  readonly holdsCommit?: boolean;
   /** True when this node has run before: it gives no vote for one election timeout (a single voter excepted). */
   readonly restarted: boolean;
   /** True while this node's log is not trusted (replaced member): it never campaigns and never votes until told otherwise. */

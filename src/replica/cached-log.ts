@@ -9,8 +9,8 @@ import type { Entry, RaftStorage } from '../raft/types.ts';
 export class CachedLog implements RaftStorage {
   readonly #store: LogStore;
   readonly #cacheBytesMax: number;
-  /** Entries [#cache[#head].index, lastIndex]. */
-  #cache: Entry[] = [];
+  /** Entries [#cache[#head].index, lastIndex]; before #head nothing, so that what was evicted is not kept. */
+  #cache: (Entry | undefined)[] = [];
   #head = 0;
   #cacheBytes = 0;
 
@@ -78,13 +78,13 @@ export class CachedLog implements RaftStorage {
       this.#cacheBytes = 0;
       return;
     }
-    for (const entry of this.#cache.splice(this.#head + keep)) this.#cacheBytes -= entry.bytes.length;
+    for (const entry of this.#cache.splice(this.#head + keep)) this.#cacheBytes -= must(entry).bytes.length;
   }
 
   #evict(): void {
     while (this.#cacheBytes > this.#cacheBytesMax && this.#cache.length - this.#head > 1) {
       this.#cacheBytes -= must(this.#cache[this.#head]).bytes.length;
-      this.#head++;
+      this.#cache[this.#head++] = undefined;
     }
     // Compact the array once the dead part outweighs the live one: amortised O(1).
     if (this.#head > 1024 && this.#head * 2 > this.#cache.length) {

@@ -25,12 +25,11 @@ import { RaftNode } from '../raft/raft.ts';
 import { MessageType, type Entry, type Message, type Ready } from '../raft/types.ts';
 import { CachedLog } from './cached-log.ts';
 import { Handover } from './handover.ts';
-import { encodeMembership, Membership } from './membership.ts';
+import { Members } from './members.ts';
 import {
   decodePeerMessage,
   encodeForward,
   encodeForwardRefused,
-  encodeMember,
   encodeRaftHead,
   raftBody,
 } from './peer-message.ts';
@@ -60,19 +59,34 @@ export interface ConsensusOptions {
 
 /** Bytes on their way to the leader above which nothing is forwarded to it. */
 const FORWARD_QUEUE_BYTES_MAX = INFLIGHT_BYTES_MAX;
-const REFUSAL_QUIET_MS = 60_000;
-const REFUSALS_KEPT_MAX = 64;
+/** How long followers may wait to hear of a commit for entries to carry it; no longer than an entry takes. */
+const COMMIT_NEWS_MS = 1;
+/** A peer that forwarded writes this lately answers clients by its own apply: it hears of commits at once. */
+const FORWARDING_MS = 100;
 const NO_BYTES = new Uint8Array(0);
 const NO_BODY: readonly Uint8Array[] = [];
+
+interface OwnProposal {
+  readonly term: number;
+  readonly id: number;
+  readonly takenMs: number;
+  /** Infinity until then. */
+  persistedMs: number;
+  /** The engine knows its place in the log. */
+  told: boolean;
+}
 
 export class Consensus {
   readonly #options: ConsensusOptions;
   readonly #raft: RaftNode;
   readonly #log: CachedLog;
-  readonly #membership: Membership;
+  readonly #members: Members;
   readonly #handover: Handover;
-  /** The engine's proposals in the log and not yet committed: index → (term, proposal). */
-  readonly #proposals = new Map<number, { term: number; id: number }>();
+  /** The engine's proposals in the log and not yet committed, by index. */
+  readonly #proposals = new Map<number, OwnProposal>();
+  /** When each peer last forwarded writes to us. */
+  readonly #forwardedAtMs = new Map<number, number>();
+  #commitNewsDue = false;
   /** Raft read contexts → the engine's read-index requests. */
   readonly #reads = new Map<number, number>();
   #nextRead = 1;
@@ -84,25 +98,13 @@ export class Consensus {
   #appendsInFlight = 0;
   #heldMessages: Message[] = [];
   #meta = new Map<string, Uint8Array>();
-  #rejoining: boolean;
   #failed: string | undefined;
   #stopping = false;
   #draining = false;
-  readonly #connected = new Map<number, PeerIdentity>();
-  /** The incarnation that each peer was last let in with, since the start. */
-  readonly #welcomed = new Map<number, string>();
-  /** Peers whose pin is on its way to disk: what they say is dropped until it is there. */
-  readonly #pinning = new Set<number>();
-  readonly #heardAtMs = new Map<number, number>();
-  readonly #refusalsQuietUntilMs = new Map<string, number>();
-  /** Nodes for which this leader has a membership entry under way in this term. */
-  #changesProposed = new Set<number>();
 
   constructor(options: ConsensusOptions) {
     this.#options = options;
-    this.#rejoining = options.rejoining;
     this.#log = new CachedLog(options.store, LOG_CACHE_BYTES);
-    this.#membership = new Membership(options, options.members, options.store);
     this.#commit = 0;
     this.#raft = new RaftNode({
       id: options.id,
@@ -117,16 +119,24 @@ export class Consensus {
       inflightMessagesMax: INFLIGHT_MESSAGES_MAX,
       uncommittedBytesMax: UNCOMMITTED_BYTES_MAX,
       readConsistency: options.readConsistency,
+      holdsCommit: true,
       restarted: options.store.hardState.term > 0 || options.store.lastIndex > 0,
       rejoining: options.rejoining,
       random: options.random,
+    });
+    this.#members = new Members(options, {
+      raft: this.#raft,
+      persist: (meta, then) => this.#append([], undefined, meta, then),
+      remember: (meta) => {
+        for (const [name, value] of meta) this.#meta.set(name, value);
+      },
     });
     this.#handover = new Handover({
       id: options.id,
       raft: this.#raft,
       clock: options.clock,
       timeoutMs: 2 * options.electionTicks * options.tickMs,
-      isConnected: (node) => this.#connected.has(node),
+      isConnected: (node) => this.#members.isConnected(node),
       isHalted: () => this.#halted,
     });
   }
@@ -140,10 +150,10 @@ export class Consensus {
     });
     transport.start({
       admit: (peer) => this.#admit(peer),
-      connected: (peer) => this.#guard(() => this.#peerConnected(peer)),
-      disconnected: (nodeId) => this.#guard(() => this.#peerDisconnected(nodeId)),
+      connected: (peer) => this.#guard(() => this.#members.connected(peer)),
+      disconnected: (nodeId) => this.#guard(() => this.#members.disconnected(nodeId)),
       message: (from, head, body) => this.#guard(() => this.#fromPeer(from, head, body)),
-      refused: (nodeId, reason) => this.#logRefusal(nodeId, reason, false),
+      refused: (nodeId, reason) => this.#members.logRefusal(nodeId, reason, false),
     });
     this.#publish();
     this.#drain();
@@ -162,10 +172,7 @@ export class Consensus {
       if (this.#halted) return;
       this.#guard(() => {
         this.#raft.tick(this.#now());
-        // A proposal may have been refused (a transfer under way): a member that waits to be taken in is proposed again.
-        for (const peer of this.#connected.values()) {
-          if (peer.rejoining && !this.#changesProposed.has(peer.nodeId)) this.#reconcile(peer);
-        }
+        this.#members.tick();
       });
       this.#scheduleTick();
     });
@@ -179,10 +186,6 @@ export class Consensus {
 
   #now(): number {
     return this.#options.clock.monotonicMs();
-  }
-
-  #name(id: number): string {
-    return this.#options.members.get(id) ?? String(id);
   }
 
   /** Runs one input through the core and then everything that follows from it. */
@@ -203,18 +206,18 @@ export class Consensus {
           link.send({ type: 'refused', id: message.id, reason: 'the term is over' });
           return;
         }
-        const result = this.#raft.propose(message.entry, this.#now());
+        const takenMs = this.#now();
+        const result = this.#raft.propose(message.entry, takenMs);
         if (!result.ok) {
           link.send({ type: 'refused', id: message.id, reason: result.reason });
           return;
         }
-        this.#proposals.set(result.index, { term: result.term, id: message.id });
-        link.send({ type: 'appended', id: message.id, term: result.term, index: result.index });
+        this.#proposals.set(result.index, { term: result.term, id: message.id, takenMs, persistedMs: Infinity, told: false });
         return;
       }
       case 'forward': {
         const status = this.#raft.status();
-        if (status.term !== message.term || status.leader !== message.leader || !this.#connected.has(message.leader)) {
+        if (status.term !== message.term || status.leader !== message.leader || !this.#members.isConnected(message.leader)) {
           link.send({ type: 'forward-failed', id: message.id, reason: 'the leader changed or is not connected' });
           return;
         }
@@ -252,20 +255,21 @@ export class Consensus {
   }
 
   #fromPeer(from: number, head: Uint8Array, body: readonly Uint8Array[]): void {
-    if (this.#pinning.has(from)) return;
+    if (this.#members.isPinning(from)) return;
     const { id, link, logger } = this.#options;
     const decoded = decodePeerMessage(from, id, head, body);
     if (typeof decoded === 'string') {
-      logger.warn({ peer: this.#name(from), fault: decoded }, 'a peer sent a message that cannot be read; it is ignored');
+      logger.warn({ peer: this.#members.name(from), fault: decoded }, 'a peer sent a message that cannot be read; it is ignored');
       return;
     }
-    this.#heardAtMs.set(from, this.#now());
+    this.#members.heard(from);
     switch (decoded.kind) {
       case 'raft':
         this.#raft.step(decoded.message, this.#now());
-        if (decoded.message.type === MessageType.preVote) this.#tellMembers(from, decoded.message.index);
+        if (decoded.message.type === MessageType.preVote) this.#members.tellMembers(from, decoded.message.index);
         return;
       case 'forward':
+        this.#forwardedAtMs.set(from, this.#now());
         link.send({
           type: 'forwarded', from, id: decoded.id, term: decoded.term, count: decoded.count, records: decoded.records,
         });
@@ -274,113 +278,16 @@ export class Consensus {
         link.send({ type: 'forward-failed', id: decoded.id, reason: decoded.reason });
         return;
       case 'member':
-        for (const [name, value] of this.#membership.attested(decoded.node, decoded.incarnation, decoded.index) ?? []) {
-          this.#meta.set(name, value);
-        }
+        this.#members.attested(decoded.node, decoded.incarnation, decoded.index);
         return;
     }
   }
 
-  /** To a peer without a leader, whose log ends at `index`: it may be that it refuses the leader, as it missed how that was replaced. */
-  #tellMembers(to: number, index: number): void {
-    for (const member of this.#membership.beyond(index)) {
-      this.#options.transport.send(to, encodeMember(member.node, member.incarnation, member.index), NO_BODY);
-    }
-  }
-
-  // --- peers and membership
-
   #admit(peer: PeerIdentity): string | undefined {
     if (this.#halted) return 'this node is stopping';
-    const admission = this.#membership.admit(peer);
-    if (admission.admit) {
-      this.#guard(() => this.#welcome(peer));
-      return undefined;
-    }
-    this.#logRefusal(peer.nodeId, admission.reason, true);
-    return admission.reason;
-  }
-
-  /** Peers try again many times a second; the operator hears of each reason once a minute. */
-  #logRefusal(nodeId: number, reason: string, byUs: boolean): void {
-    const key = `${nodeId} ${byUs} ${reason}`;
-    const nowMs = this.#now();
-    if (nowMs < (this.#refusalsQuietUntilMs.get(key) ?? 0)) return;
-    if (this.#refusalsQuietUntilMs.size >= REFUSALS_KEPT_MAX) this.#refusalsQuietUntilMs.clear();
-    this.#refusalsQuietUntilMs.set(key, nowMs + REFUSAL_QUIET_MS);
-    const peer = this.#name(nodeId);
-    if (byUs) this.#options.logger.error({ peer, reason }, 'a peer is refused');
-    else this.#options.logger.warn({ peer, reason }, 'a peer refuses this node');
-  }
-
-  /** Before anything that this peer says: its data directory is pinned on disk, and its voice counts or does not. */
-  #welcome(peer: PeerIdentity): void {
-    const meta = this.#membership.pinMeta(peer);
-    if (meta !== undefined && this.#membership.pin(peer.nodeId) === undefined && !this.#pinning.has(peer.nodeId)) {
-      this.#pinning.add(peer.nodeId);
-      this.#membership.pinned(peer.nodeId, peer.incarnation);
-      this.#append([], undefined, meta, () => this.#pinning.delete(peer.nodeId));
-    }
-    const before = this.#welcomed.get(peer.nodeId);
-    this.#welcomed.set(peer.nodeId, peer.incarnation);
-    // What another data directory has acknowledged must not count for this one.
-    if (before !== undefined && before !== peer.incarnation) this.#raft.resetProgress(peer.nodeId);
-    // Whatever our role: what a member that rejoins votes or acknowledges does not count, and what one says that is let in does.
-    if (peer.rejoining) this.#raft.mute(peer.nodeId);
-    else this.#raft.unmute(peer.nodeId);
-  }
-
-  #peerConnected(peer: PeerIdentity): void {
-    this.#connected.set(peer.nodeId, peer);
-    this.#heardAtMs.set(peer.nodeId, this.#now());
-    this.#reconcile(peer);
-  }
-
-  #peerDisconnected(nodeId: number): void {
-    this.#connected.delete(nodeId);
-    this.#raft.unreachable(nodeId);
-  }
-
-  /** As leader: mutes a peer that rejoins, and has the log name every peer's data directory. */
-  #reconcile(peer: PeerIdentity): void {
-    if (this.#raft.status().role !== 'leader') return;
-    const logged = this.#membership.logged(peer.nodeId);
-    if (peer.rejoining) {
-      if (!this.#changesProposed.has(peer.nodeId) || logged !== peer.incarnation) {
-        this.#raft.mute(peer.nodeId);
-        this.#raft.resetProgress(peer.nodeId);
-        this.#proposeMembership({ op: 'replace', node: peer.nodeId, incarnation: peer.incarnation });
-      }
-    } else if (logged === undefined && !this.#changesProposed.has(peer.nodeId)) {
-      this.#proposeMembership({ op: 'pin', node: peer.nodeId, incarnation: peer.incarnation });
-    }
-  }
-
-  #proposeMembership(change: { op: 'pin' | 'replace'; node: number; incarnation: string }): void {
-    const result = this.#raft.propose(encodeMembership(change), this.#now());
-    if (!result.ok) return;
-    this.#changesProposed.add(change.node);
-    if (change.op === 'replace') {
-      this.#options.logger.warn(
-        { peer: this.#name(change.node), incarnation: change.incarnation },
-        'a member asks to be taken in again with a new data directory; it counts once the others have agreed',
-      );
-    }
-  }
-
-  #membershipCommitted(entry: Entry): void {
-    const result = this.#membership.committed(entry.bytes);
-    if (result === undefined) return;
-    const { change, meta, self } = result;
-    for (const [name, value] of meta) this.#meta.set(name, value);
-    const peer = this.#connected.get(change.node);
-    if (peer?.incarnation === change.incarnation) this.#raft.unmute(change.node);
-    if (self && this.#rejoining) {
-      this.#rejoining = false;
-      this.#options.onRejoined();
-      this.#raft.setRejoining(false);
-      this.#options.logger.warn({}, 'this node is a full member again: it votes and acknowledges from now on');
-    }
+    const refusal = this.#members.refusal(peer);
+    if (refusal === undefined) this.#guard(() => this.#members.welcome(peer));
+    return refusal;
   }
 
   // --- outputs
@@ -392,9 +299,29 @@ export class Consensus {
       while (!this.#halted && this.#raft.hasReady()) this.#handleReady(this.#raft.ready());
       if (!this.#halted && this.#meta.size > 0) this.#append([], undefined, undefined, undefined);
       if (!this.#halted) this.#publish();
+      if (this.#raft.holdsCommit) this.#commitHeld();
     } finally {
       this.#draining = false;
     }
+  }
+
+  /** Under load the next entries carry the commit index; else, and for those whose clients wait on it, it goes by itself. */
+  #commitHeld(): void {
+    if (this.#halted) return;
+    const since = this.#now() - FORWARDING_MS;
+    let toldAny = false;
+    for (const [peer, atMs] of this.#forwardedAtMs) {
+      if (atMs < since) continue;
+      this.#raft.tellCommit(peer);
+      toldAny = true;
+    }
+    while (toldAny && !this.#halted && this.#raft.hasReady()) this.#handleReady(this.#raft.ready());
+    if (this.#commitNewsDue) return;
+    this.#commitNewsDue = true;
+    this.#options.clock.after(COMMIT_NEWS_MS, () => {
+      this.#commitNewsDue = false;
+      this.#guard(() => this.#raft.tellCommit());
+    });
   }
 
   #handleReady(ready: Ready): void {
@@ -407,7 +334,10 @@ export class Consensus {
       const after = ready.messagesAfterPersist;
       const last = ready.entries.at(-1);
       this.#append(ready.entries, ready.hardState, undefined, () => {
-        if (last !== undefined) this.#raft.persisted(last.term, last.index);
+        if (last !== undefined) {
+          this.#timePersisted(ready.entries);
+          this.#raft.persisted(last.term, last.index);
+        }
         for (const message of after) this.#send(message);
       });
     } else if (this.#appendsInFlight > 0) {
@@ -418,6 +348,14 @@ export class Consensus {
     for (const state of ready.readStates) this.#answerRead(state.context, state.index, state.timeMs);
     for (const context of ready.readFailures) this.#failRead(context);
     this.#deliver();
+  }
+
+  #timePersisted(entries: readonly Entry[]): void {
+    const nowMs = this.#now();
+    for (const entry of entries) {
+      const own = this.#proposals.get(entry.index);
+      if (own !== undefined) own.persistedMs = nowMs;
+    }
   }
 
   #append(
@@ -431,7 +369,7 @@ export class Consensus {
     if (meta !== undefined) for (const [name, value] of meta) all.set(name, value);
     for (const entry of entries) {
       if (entry.kind !== EntryKind.membership) continue;
-      for (const [name, value] of this.#membership.appended(entry.bytes) ?? []) all.set(name, value);
+      for (const [name, value] of this.#members.appended(entry)) all.set(name, value);
     }
     const held = this.#heldMessages;
     this.#heldMessages = [];
@@ -468,6 +406,8 @@ export class Consensus {
       this.#raft.step(message, this.#now());
       return;
     }
+    // The read waits for the index to be applied there.
+    if (message.type === MessageType.readIndexResponse) this.#raft.tellCommit(message.to);
     const filled =
       message.type === MessageType.readIndexResponse ? { ...message, timeMs: this.#logTimeMs() } : message;
     this.#options.transport.send(message.to, encodeRaftHead(filled), raftBody(filled));
@@ -493,22 +433,23 @@ export class Consensus {
 
   #roleChanged(state: { role: 'follower' | 'precandidate' | 'candidate' | 'leader'; leader: number; term: number }): void {
     this.#publish();
-    this.#changesProposed = new Set();
+    this.#members.roleChanged();
+    this.#tellPlaces();
     this.#options.logger.info(
-      { role: state.role, term: state.term, leader: state.leader === 0 ? 'none' : this.#name(state.leader) },
+      { role: state.role, term: state.term, leader: state.leader === 0 ? 'none' : this.#members.name(state.leader) },
       'raft state changed',
     );
     this.#options.link.send({ type: 'state', role: state.role, leader: state.leader, term: state.term });
-    if (state.role === 'leader') {
-      for (const peer of this.#connected.values()) this.#reconcile(peer);
-      this.#pinSelf();
-    }
+    if (state.role === 'leader') this.#members.lead();
   }
 
-  #pinSelf(): void {
-    const { id, incarnation } = this.#options;
-    if (this.#membership.logged(id) === incarnation || this.#options.members.size === 1) return;
-    this.#proposeMembership({ op: 'pin', node: id, incarnation });
+  /** The engine needs the place of a proposal only once it may be lost; a committed one comes with its name. */
+  #tellPlaces(): void {
+    for (const [index, proposal] of this.#proposals) {
+      if (proposal.told) continue;
+      proposal.told = true;
+      this.#options.link.send({ type: 'appended', id: proposal.id, term: proposal.term, index });
+    }
   }
 
   /** Hands committed entries to the engine, as far as its window allows. */
@@ -517,19 +458,23 @@ export class Consensus {
       const from = this.#delivered + 1;
       const entries = this.#log.entries(from, this.#commit, APPEND_MESSAGE_BYTES_MAX);
       const out: CommittedEntry[] = [];
+      const committedMs = this.#proposals.size === 0 ? 0 : this.#now();
       for (const entry of entries) {
         this.#delivered = entry.index;
         this.#unappliedBytes += entry.bytes.length;
         const own = this.#proposals.get(entry.index);
         if (own !== undefined) this.#proposals.delete(entry.index);
         const proposal = own !== undefined && own.term === entry.term ? own.id : 0;
-        if (entry.kind === EntryKind.membership) this.#membershipCommitted(entry);
+        if (entry.kind === EntryKind.membership) this.#members.committed(entry);
         out.push({
           index: entry.index,
           term: entry.term,
           timeMs: entryTimeMs(entry.bytes),
           proposal,
           bytes: proposal === 0 ? entry.bytes : NO_BYTES,
+          takenMs: own?.takenMs ?? 0,
+          persistedMs: own?.persistedMs ?? 0,
+          committedMs,
         });
       }
       this.#options.link.send({ type: 'committed', entries: out });
@@ -567,16 +512,14 @@ export class Consensus {
 
   #status(id: number) {
     const status = this.#raft.status();
-    const now = this.#now();
     const members: MemberState[] = [...this.#options.members.keys()].map((member) => {
       if (member === this.#options.id) return { id: member, match: status.lastIndex, connected: true, silentMs: 0 };
-      const heard = this.#heardAtMs.get(member);
       const peer = status.peers.find((p) => p.id === member);
       return {
         id: member,
         match: status.role === 'leader' && peer !== undefined ? peer.match : -1,
-        connected: this.#connected.has(member),
-        silentMs: heard === undefined ? -1 : Math.round(now - heard),
+        connected: this.#members.isConnected(member),
+        silentMs: this.#members.silentMs(member),
       };
     });
     return {
@@ -598,7 +541,7 @@ export class Consensus {
       this.#stop('');
       return;
     }
-    this.#options.logger.info({ to: this.#name(target) }, 'handing leadership over before stopping');
+    this.#options.logger.info({ to: this.#members.name(target) }, 'handing leadership over before stopping');
     this.#handover.transfer(target, () => this.#stop(''));
   }
 

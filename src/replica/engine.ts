@@ -6,9 +6,8 @@
 // - A proposal or a forward is sent once. It ends in exactly one of: applied; known not to be in the log (the entry at
 //   its place, or the first of a later term, is another's); UNCERTAIN after `uncertainAfterMs` without word.
 // - Log time stamped here never goes back (LogClock).
-import { assert } from '../base/assert.ts';
-import { ENTRY_HEADER_BYTES, EntryKind, makeEntry, writeEntryHeader } from '../base/entry.ts';
-import { BATCH_RECORDS_MAX, BATCH_TARGET_BYTES, MiB } from '../base/limits.ts';
+import { ENTRY_HEADER_BYTES, EntryKind, entryRecordCount, makeEntry, writeEntryHeader } from '../base/entry.ts';
+import { APPLY_WINDOW_BYTES, BATCH_RECORDS_MAX, BATCH_TARGET_BYTES, MiB } from '../base/limits.ts';
 import { Errors } from '../commands/errors.ts';
 import type { ServerPort, SessionPort } from '../commands/ports.ts';
 import { makeBootstrapEntry, type Bootstrap } from '../machine/bootstrap.ts';
@@ -24,9 +23,13 @@ import { NullReply } from '../resp/null-reply.ts';
 import type { Reply } from '../resp/reply.ts';
 import { keepOwn, piecesOf, soundBoot, waitersOf, waitersOfEntry, type Piece } from './batches.ts';
 import { Forwards } from './forwards.ts';
+import { Gathering } from './gathering.ts';
 import { Proposals, type Proposal } from './proposals.ts';
+import { InternalRecords } from './internal-records.ts';
 import { LogClock } from './log-clock.ts';
 import { Reads } from './reads.ts';
+import { Requests, type ConsensusStatus } from './requests.ts';
+import { WriteTimings } from './write-timings.ts';
 
 /** What the engine needs of the server. Sessions are numbers here. */
 export interface EngineHost {
@@ -75,6 +78,8 @@ const PROPOSALS_IN_FLIGHT_MAX = 1;
 const BACKLOG_BYTES_MAX = 64 * MiB;
 /** Bytes forwarded to the leader and not settled above which sockets are not read; far below what a peer's queue takes. */
 const FORWARDED_BYTES_MAX = 8 * MiB;
+/** Consensus hands over entries while fewer than four times as many bytes are not known to be applied. */
+const APPLIED_BYTES_TOLD = APPLY_WINDOW_BYTES / 4;
 const CRON_MS = 50;
 /** Longest wait for a forward while the leader stays the same, in units of uncertainAfterMs. */
 const FORWARD_PATIENCE = 5;
@@ -95,16 +100,21 @@ export class Engine implements ApplySink {
   readonly #lastForwarded = new Map<number, number>();
   /** Numbers of proposals and forwards: other ones in each boot, as answers to forwards of the boot before may still come. */
   #nextProposal: number;
+  readonly timings = new WriteTimings();
+  readonly #repliesSent = (): void => this.timings.sent(this.#options.clock.monotonicMs());
+  readonly #gathering: Gathering;
+  readonly #requests: Requests;
   #wasCongested = false;
+  /** Applied, and not yet told to consensus. */
+  #appliedBytes = 0;
   role: RaftRole = 'follower';
   leader = 0;
   term = 0;
   /** Set when the log store failed: no write is taken any more. */
   logFailure: string | undefined;
   #bootstrapProposed = false;
-  /** Internal records (session 0) that somebody waits for. */
-  readonly #internal = new Map<number, (error: string | undefined) => void>();
-  #nextInternal = 1;
+  /** Records of session 0. */
+  readonly #internal = new InternalRecords();
   /** Internal records need a writer so that `end` is called for them; it keeps nothing. */
   readonly #internalReply: Reply = new NullReply();
   #currentSession = 0;
@@ -115,6 +125,8 @@ export class Engine implements ApplySink {
     this.#nextProposal = options.origin.boot * 2 ** 20 + 1;
     this.machine = options.machine;
     this.logClock = new LogClock(options.clock);
+    this.#gathering = new Gathering(options.clock, () => this.flush());
+    this.#requests = new Requests(options.link);
     const machine = options.machine;
     this.reads = new Reads({
       cell: options.cell,
@@ -190,10 +202,7 @@ export class Engine implements ApplySink {
     fill: (builder: RecordBuilder) => void,
     done: (error: string | undefined) => void,
   ): void {
-    const sequence = this.#nextInternal;
-    this.#nextInternal = (sequence % 0xffff_ffff) + 1;
-    this.#internal.set(sequence, done);
-    fill(this.beginRecord(kind, 2, db, 0, sequence));
+    fill(this.beginRecord(kind, 2, db, 0, this.#internal.add(done)));
     this.endRecord();
   }
 
@@ -214,7 +223,8 @@ export class Engine implements ApplySink {
       this.#refuseBatch(Errors.clusterDown);
     } else if (this.role === 'leader') {
       const full = batch.recordBytes >= BATCH_TARGET_BYTES || batch.count >= BATCH_RECORDS_MAX;
-      if (!this.machine.bootstrapped || (this.#proposals.size >= PROPOSALS_IN_FLIGHT_MAX && !full)) return;
+      if (!this.machine.bootstrapped) return;
+      if (!full && (this.#proposals.size >= PROPOSALS_IN_FLIGHT_MAX || this.#gathering.holds(batch.count))) return;
       this.#propose();
     } else if (this.leader !== 0) {
       this.#forward();
@@ -243,7 +253,7 @@ export class Engine implements ApplySink {
 
   #send(entry: Uint8Array): void {
     const id = this.#nextProposal++;
-    this.#proposals.add(id, entry);
+    this.#proposals.add(id, entry, this.#batchOpenedMs, this.#options.clock.monotonicMs());
     // The link takes what it is given; our copy stays for apply.
     this.#options.link.send({ type: 'propose', id, term: this.term, entry: entry.slice() });
   }
@@ -270,14 +280,8 @@ export class Engine implements ApplySink {
   }
 
   #fail(session: number, sequence: number, error: string): void {
-    if (session !== 0) {
-      this.#options.host.fail(session, sequence, error);
-      return;
-    }
-    const done = this.#internal.get(sequence);
-    if (done === undefined) return;
-    this.#internal.delete(sequence);
-    done(error);
+    if (session === 0) this.#internal.settle(sequence, error);
+    else this.#options.host.fail(session, sequence, error);
   }
 
   #failProposal(proposal: Proposal, error: string): void {
@@ -328,18 +332,12 @@ export class Engine implements ApplySink {
         this.flush();
         this.#options.host.stateChanged();
         return;
-      case 'status': {
-        const waiting = this.#statusWaiters.get(message.id);
-        this.#statusWaiters.delete(message.id);
-        waiting?.(message);
+      case 'status':
+        this.#requests.onStatus(message);
         return;
-      }
-      case 'transferred': {
-        const waiting = this.#transferWaiters.get(message.id);
-        this.#transferWaiters.delete(message.id);
-        waiting?.(message.error);
+      case 'transferred':
+        this.#requests.onTransferred(message.id, message.error);
         return;
-      }
       case 'stopped':
         this.#stopped = true;
         this.#options.host.stopped(message.reason);
@@ -347,21 +345,13 @@ export class Engine implements ApplySink {
     }
   }
 
-  readonly #statusWaiters = new Map<number, (status: Extract<ConsensusMessage, { type: 'status' }>) => void>();
-  readonly #transferWaiters = new Map<number, (error: string | undefined) => void>();
-  #nextRequest = 1;
-
   /** Asks consensus for what only it knows. */
-  status(done: (status: Extract<ConsensusMessage, { type: 'status' }>) => void): void {
-    const id = this.#nextRequest++;
-    this.#statusWaiters.set(id, done);
-    this.#options.link.send({ type: 'status', id });
+  status(done: (status: ConsensusStatus) => void): void {
+    this.#requests.status(done);
   }
 
   transfer(target: number, done: (error: string | undefined) => void): void {
-    const id = this.#nextRequest++;
-    this.#transferWaiters.set(id, done);
-    this.#options.link.send({ type: 'transfer', id, target });
+    this.#requests.transfer(target, done);
   }
 
   shutdown(): void {
@@ -374,6 +364,7 @@ export class Engine implements ApplySink {
     // Peers' records in the open batch were for this node as leader of a term that is over: the peer counts them as lost
     // once it sees an entry of a later one.
     if (led && (role !== 'leader' || term !== this.term)) keepOwn(this.#batch, this.#options.origin, BATCH_KEEP_BYTES);
+    this.#gathering.stop();
     this.role = role;
     this.leader = leader;
     this.term = term;
@@ -424,13 +415,22 @@ export class Engine implements ApplySink {
 
   #applyAll(entries: readonly CommittedEntry[]): void {
     let bytes = 0;
+    let own = 0;
     for (const committed of entries) {
+      if (committed.proposal !== 0) own += entryRecordCount(this.#proposals.entry(committed.proposal));
       bytes += this.#applyOne(committed);
       this.reads.onApplied();
     }
-    this.#options.link.send({ type: 'applied', index: this.machine.appliedIndex, bytes });
     this.#options.host.flush();
+    // Behind the server's own end of turn, in which the replies leave.
+    if (own > 0) this.#options.clock.endOfTurn(this.#repliesSent);
+    this.#appliedBytes += bytes;
+    if (this.#appliedBytes >= APPLIED_BYTES_TOLD) {
+      this.#options.link.send({ type: 'applied', index: this.machine.appliedIndex, bytes: this.#appliedBytes });
+      this.#appliedBytes = 0;
+    }
     this.#maybeBootstrap();
+    if (own > 0 && this.#proposals.size === 0) this.#gathering.begin(own, this.#batch.count);
     this.flush();
     this.#checkCongestion();
   }
@@ -449,22 +449,25 @@ export class Engine implements ApplySink {
   #applyOne(committed: CommittedEntry): number {
     const { index, term, timeMs } = committed;
     let entry = committed.bytes;
-    const proposal = this.#proposals.at(index);
-    if (committed.proposal !== 0) {
-      assert(proposal?.id === committed.proposal, () => `entry ${index} is proposal ${committed.proposal}, which is not known`);
-      entry = proposal.entry;
+    /** Ours, lost, where another entry stands now. */
+    const lost = this.#proposals.at(index);
+    const own = committed.proposal === 0 ? undefined : this.#proposals.take(committed.proposal);
+    let receivedMs = 0;
+    if (own !== undefined) {
+      entry = own.entry;
+      receivedMs = this.#options.clock.monotonicMs();
     }
     this.logClock.observe(timeMs);
     const termBefore = this.machine.appliedTerm;
     this.machine.apply(entry, index, term, timeMs, this);
-    if (proposal !== undefined) {
-      this.#proposals.drop(proposal);
-      // Another's entry stands where ours would have been: ours never will be applied.
-      if (committed.proposal === 0) this.#failProposal(proposal, NOT_APPLIED);
+    if (own !== undefined) this.timings.applied(own.openedMs, own.proposedMs, committed, receivedMs, this.#options.clock.monotonicMs());
+    if (lost !== undefined && lost !== own) {
+      this.#proposals.drop(lost);
+      this.#failProposal(lost, NOT_APPLIED);
     }
     if (term > termBefore) {
       for (const forward of this.#forwards.takeBefore(term)) this.#failWaiters(forward.waiters, NOT_APPLIED);
-      for (const lost of this.#proposals.takeBefore(term)) this.#failProposal(lost, NOT_APPLIED);
+      for (const cut of this.#proposals.takeBefore(term)) this.#failProposal(cut, NOT_APPLIED);
     }
     return entry.length;
   }
@@ -491,14 +494,8 @@ export class Engine implements ApplySink {
   }
 
   end(record: RecordView): void {
-    if (record.session !== 0) {
-      this.#options.host.endReply(record.session, record.sequence);
-      return;
-    }
-    const done = this.#internal.get(record.sequence);
-    if (done === undefined) return;
-    this.#internal.delete(record.sequence);
-    done(undefined);
+    if (record.session === 0) this.#internal.settle(record.sequence, undefined);
+    else this.#options.host.endReply(record.session, record.sequence);
   }
 
   session(): SessionPort | undefined {

@@ -7,7 +7,10 @@ export interface Proposal {
   readonly id: number;
   /** The entry as built, header open; for apply once it is committed. */
   readonly entry: Uint8Array;
-  /** 0 until appended. */
+  /** When its batch opened and left for consensus, monotonic ms. */
+  readonly openedMs: number;
+  readonly proposedMs: number;
+  /** 0 until the place in the log is told, which is when it may be lost. */
   term: number;
   index: number;
   /** When its clients are told UNCERTAIN; Infinity while this node leads, and once they have been told. */
@@ -24,8 +27,8 @@ export class Proposals {
     return this.#byId.size;
   }
 
-  add(id: number, entry: Uint8Array): void {
-    this.#byId.set(id, { id, entry, term: 0, index: 0, deadlineMs: Infinity });
+  add(id: number, entry: Uint8Array, openedMs: number, proposedMs: number): void {
+    this.#byId.set(id, { id, entry, openedMs, proposedMs, term: 0, index: 0, deadlineMs: Infinity });
     this.bytes += entry.length;
   }
 
@@ -45,6 +48,17 @@ export class Proposals {
     const proposal = must(this.#byId.get(id), 'a refused proposal is known');
     this.drop(proposal);
     return proposal;
+  }
+
+  /** The proposal that is committed, which is done. */
+  take(id: number): Proposal {
+    const proposal = must(this.#byId.get(id), 'a committed proposal is known');
+    this.drop(proposal);
+    return proposal;
+  }
+
+  entry(id: number): Uint8Array {
+    return must(this.#byId.get(id), 'a committed proposal is known').entry;
   }
 
   at(index: number): Proposal | undefined {

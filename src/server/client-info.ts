@@ -1,9 +1,10 @@
 // What CLIENT LIST and CLIENT INFO say of a connection.
 import type { ClientInfo } from '../commands/ports.ts';
+import type { CommandTable } from '../commands/table.ts';
 import type { Session } from './session.ts';
 
 /** `runningBytes`: of the command that asks, where the connection is the one that asks. */
-export function clientInfo(session: Session, nowMs: number, runningBytes: number): ClientInfo {
+export function clientInfo(session: Session, table: CommandTable, nowMs: number, runningBytes: number): ClientInfo {
   const { transaction, decoder, socket, writer } = session;
   const outputBytes = writer.pendingBytes + socket.bufferedBytes;
   return {
@@ -26,7 +27,7 @@ export function clientInfo(session: Session, nowMs: number, runningBytes: number
     outputListLength: 0,
     outputListBytes: socket.bufferedBytes,
     totalBytes: decoder.memoryBytes + outputBytes + transaction.bytes,
-    lastCommand: session.lastCommand,
+    lastCommand: session.lastSpec === undefined ? '' : table.fullName(session.lastSpec),
     user: session.user,
     protocol: session.protocol,
     type: 'normal',

@@ -69,6 +69,9 @@ export interface InfoStats {
   readonly errorReplies: number;
   readonly readsProcessed: number;
   readonly writesProcessed: number;
+  /** Longest stall of each thread's event loop, ms. */
+  readonly engineStallMsMax: number;
+  readonly consensusStallMsMax: number;
 }
 
 export interface InfoReplica {
@@ -127,6 +130,17 @@ export interface InfoSource {
   readonly errors: ReadonlyMap<string, number>;
   readonly commands: readonly InfoCommandStat[];
   readonly databases: readonly InfoDatabase[];
+  readonly writes: readonly InfoWriteStep[];
+}
+
+/** One step of a write on the leader: src/replica/write-timings.ts. */
+export interface InfoWriteStep {
+  readonly step: string;
+  readonly entries: number;
+  readonly meanUs: number;
+  readonly p50Us: number;
+  readonly p99Us: number;
+  readonly share: number;
 }
 
 type Field = readonly [string, string | number];
@@ -264,6 +278,8 @@ function statsSection({ stats }: InfoSource): Field[] {
     ['total_error_replies', stats.errorReplies],
     ['total_reads_processed', stats.readsProcessed],
     ['total_writes_processed', stats.writesProcessed],
+    ['engine_stall_max_ms', stats.engineStallMsMax.toFixed(2)],
+    ['consensus_stall_max_ms', stats.consensusStallMsMax.toFixed(2)],
   ];
 }
 
@@ -345,6 +361,14 @@ function keyspaceSection({ databases }: InfoSource): Field[] {
     .map(({ number, keys, expires, averageTtlMs }) => [`db${number}`, `keys=${keys},expires=${expires},avg_ttl=${Math.round(averageTtlMs)}`]);
 }
 
+/** Durations in microseconds; `share` is of the mean total. Only entries that this node proposed as leader. */
+function writeLatencySection({ writes }: InfoSource): Field[] {
+  return writes.map(({ step, entries, meanUs, p50Us, p99Us, share }) => [
+    `write_${step}`,
+    `entries=${entries},mean=${meanUs.toFixed(1)},p50=${p50Us.toFixed(1)},p99=${p99Us.toFixed(1)},share=${share.toFixed(3)}`,
+  ]);
+}
+
 interface Section {
   readonly name: string;
   readonly title: string;
@@ -367,6 +391,7 @@ const SECTIONS: readonly Section[] = [
   { name: 'errorstats', title: 'Errorstats', byDefault: true, fields: errorStatsSection },
   { name: 'cluster', title: 'Cluster', byDefault: true, fields: () => [['cluster_enabled', 0]] },
   { name: 'keyspace', title: 'Keyspace', byDefault: true, fields: keyspaceSection },
+  { name: 'writelatency', title: 'Writelatency', byDefault: false, fields: writeLatencySection },
 ];
 
 /**

@@ -1,5 +1,7 @@
-// What the node does about its data without being asked: expires, evicts, checkpoints, grows tables. The leader decides,
-// and everything it decides goes through the log as a record; the keyspace is only looked at here.
+// What the node does about its data without being asked: expires, evicts, checkpoints; frees and moves memory. Of the former the
+// leader decides, and everything it decides goes through the log as a record; the keyspace is only looked at here. The
+// latter each node does in its own time: nothing that is replicated follows from how far it has got.
+import type { Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';
 import { copyBytes } from '../base/bytes.ts';
 import { BATCH_TARGET_BYTES } from '../base/limits.ts';
@@ -31,7 +33,12 @@ const KEYS_PER_RECORD_MAX = 512;
 const KEY_BYTES_PER_RECORD_MAX = BATCH_TARGET_BYTES;
 const CHECKPOINT_ENTRIES = 10_000;
 const CHECKPOINT_MS = 60_000;
-const REHASH_STEP_ENTRIES = 4096;
+/** Elements freed between two looks at the clock. */
+const FREE_STEP_ENTRIES = 256;
+/** How long freeing holds up a turn of the event loop … */
+const FREE_SLICE_MS = 1;
+/** … and how long it then rests if clients have called meanwhile; else it goes on in the next turn. */
+const FREE_REST_MS = 9;
 const DEFRAG_RATIO = 1.25;
 const DEFRAG_SLACK_BYTES = 128 * MiB;
 const DEFRAG_SLICE_BYTES = 64 * KiB;
@@ -46,22 +53,45 @@ export class Maintenance {
   #evicting = false;
   #lastCheckpointMs = 0;
   #checkpointing = false;
+  #freeing = false;
+  readonly #clock: Clock;
+  /** Commands that clients have called so far. */
+  readonly #calls: () => number;
   activeExpire = true;
 
-  constructor(engine: Engine, entropy: Entropy) {
+  constructor(engine: Engine, entropy: Entropy, clock: Clock, calls: () => number) {
     this.#engine = engine;
     this.#entropy = entropy;
+    this.#clock = clock;
+    this.#calls = calls;
   }
 
   /** Called `hz` times a second. */
   cron(nowMs: number): void {
     const { machine } = this.#engine;
     if (!machine.bootstrapped) return;
-    machine.keyspace.rehashStep(REHASH_STEP_ENTRIES);
+    if (!this.#freeing) this.#free();
     this.#defragment(machine.keyspace);
     if (!this.#engine.isLeader || this.#engine.congested) return;
     if (this.activeExpire && !this.#expiring) this.#expireCycle(machine.keyspace);
     this.#maybeCheckpoint(nowMs);
+  }
+
+  /** Frees what was flushed or removed, for a moment, and sees to it that it goes on while there is more. */
+  #free(): void {
+    const { keyspace } = this.#engine.machine;
+    const startedMs = this.#clock.monotonicMs();
+    let more = true;
+    while (more && this.#clock.monotonicMs() - startedMs < FREE_SLICE_MS) more = keyspace.rehashStep(FREE_STEP_ENTRIES);
+    this.#freeing = more;
+    if (!more) return;
+    const calls = this.#calls();
+    const goOn = (): void => this.#free();
+    // What the sockets have delivered in this turn is dealt with before the end of it.
+    this.#clock.endOfTurn(() => {
+      if (this.#calls() === calls) goOn();
+      else this.#clock.after(FREE_REST_MS, goOn);
+    });
   }
 
   /** Moves records out of sparse slabs, a slice at a time, while much more is reserved than used. Changes handles: only between commands. */

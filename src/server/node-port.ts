@@ -10,6 +10,7 @@ import type {
 import type { CommandSpec } from '../commands/spec.ts';
 import { RecordKind } from '../machine/record-codec.ts';
 import type { MemberState } from '../ports/link.ts';
+import type { NodeStalls } from '../ports/stall-meter.ts';
 import { NullReply } from '../resp/null-reply.ts';
 import type { Reply } from '../resp/reply.ts';
 import { buildInfo, type InfoDatabase, type InfoSource } from './info.ts';
@@ -41,6 +42,8 @@ export class NodePort implements ServerPort {
   #shutdownAborts: (() => void)[] | undefined;
   #memoryPeak = 0;
   readonly startedAtMs: number;
+  /** Set once by whoever starts the threads; a simulated node has none. */
+  stalls: NodeStalls | undefined;
 
   constructor(server: Server) {
     this.#server = server;
@@ -198,6 +201,9 @@ export class NodePort implements ServerPort {
   resetStats(): void {
     const { stats, engine } = this.#server;
     stats.reset();
+    this.stalls?.engine.reset();
+    this.stalls?.consensus.reset();
+    engine.timings.reset();
     if (!engine.machine.bootstrapped) return;
     engine.machine.keyspace.expiredKeys = 0;
     engine.machine.keyspace.evictedKeys = 0;
@@ -359,6 +365,7 @@ export class NodePort implements ServerPort {
       raft: this.#infoRaft(),
       errors: stats.errorCodes,
       commands: this.#infoCommands(),
+      writes: this.#server.engine.timings.figures(),
       databases: this.#databases(),
     };
   }
@@ -404,6 +411,8 @@ export class NodePort implements ServerPort {
       errorReplies: stats.errors,
       readsProcessed: 0,
       writesProcessed: 0,
+      engineStallMsMax: this.stalls?.engine.stallMsMax ?? 0,
+      consensusStallMsMax: this.stalls?.consensus.stallMsMax ?? 0,
     };
   }
 

@@ -113,7 +113,7 @@ export class Server implements EngineHost, ClientEvents {
   /** Ties the server to its engine; once, before anything else. */
   attach(engine: Engine): void {
     this.#engine = engine;
-    this.#maintenance = new Maintenance(engine, this.options.entropy);
+    this.#maintenance = new Maintenance(engine, this.options.entropy, this.options.clock, () => this.stats.commands);
     this.#lastCronMs = this.monotonicMs();
     this.#scheduleCron();
   }

@@ -56,7 +56,7 @@ export class Session implements SessionPort, ReplyOrderHost, WaitingReadsHost {
   readConsistency: ReadConsistency = LINEARIZABLE;
   readonly = false;
   replyMode: ReplyMode = 'on';
-  lastCommand = '';
+  lastSpec: CommandSpec | undefined;
   lastIndex = 0;
   closing = false;
   /** True while EXEC runs this session's queued commands. */
@@ -113,6 +113,7 @@ export class Session implements SessionPort, ReplyOrderHost, WaitingReadsHost {
   process(): void {
     if (this.#processing || this.closing) return;
     this.#processing = true;
+    this.#reads.look();
     const outputRoom = OUTPUT_PAUSE_BYTES - this.socket.bufferedBytes;
     try {
       while (!this.closing && !this.#deferred && !this.#closeWhenAnswered) {
@@ -150,10 +151,8 @@ export class Session implements SessionPort, ReplyOrderHost, WaitingReadsHost {
     const held = this.#stalled !== undefined || this.#deferred;
     const pause =
       (held && this.decoder.bufferedBytes > INPUT_PAUSE_BYTES) || this.socket.bufferedBytes > OUTPUT_PAUSE_BYTES;
-    if (pause === this.#inputPaused) return;
+    if (pause !== this.#inputPaused) this.socket[pause ? 'pause' : 'resume']();
     this.#inputPaused = pause;
-    if (pause) this.socket.pause();
-    else this.socket.resume();
   }
 
   /** The kernel has taken what was written. */
@@ -239,7 +238,7 @@ export class Session implements SessionPort, ReplyOrderHost, WaitingReadsHost {
   }
 
   #count(spec: CommandSpec): void {
-    this.lastCommand = this.#server.table.fullName(spec);
+    this.lastSpec = spec;
     this.#server.stats.commands++;
   }
 
@@ -320,10 +319,10 @@ export class Session implements SessionPort, ReplyOrderHost, WaitingReadsHost {
 
   #read(spec: CommandSpec, args: Args, start: number, end: number): void {
     const silent = this.#takeSilence();
-    if (this.#order.idle && this.#server.engine.reads.admit(this.readConsistency)) {
-      const { timeMs } = this.#server.engine.reads;
-      const expired = this.#server.runRead(this, spec, args, this.writerFor(silent), timeMs, this.db);
-      if (expired) this.#readLater(spec, copyBytes(args.bytes, start, end), silent, this.db, timeMs);
+    if (this.#order.idle && this.#reads.admit(this.readConsistency)) {
+      const { admittedMs } = this.#reads;
+      const expired = this.#server.runRead(this, spec, args, this.writerFor(silent), admittedMs, this.db);
+      if (expired) this.#readLater(spec, copyBytes(args.bytes, start, end), silent, this.db, admittedMs);
       else this.sawState();
       return;
     }
@@ -354,6 +353,7 @@ export class Session implements SessionPort, ReplyOrderHost, WaitingReadsHost {
   // --- session commands
 
   #runSession(spec: CommandSpec, args: Args): void {
+    this.#reads.look();
     const before = this.replyMode;
     const silent = before !== 'on' && this.#takeSilence() && spec.name !== 'reply';
     this.#silentCommand = silent;
@@ -516,7 +516,7 @@ export class Session implements SessionPort, ReplyOrderHost, WaitingReadsHost {
   get info(): ClientInfo {
     // As in Redis, the command that asks is still in its buffer.
     const running = this.#server.runningSession === this;
-    return clientInfo(this, this.#server.monotonicMs(), running ? this.decoder.commandEnd - this.decoder.commandStart : 0);
+    return clientInfo(this, this.#server.table, this.#server.monotonicMs(), running ? this.decoder.commandEnd - this.decoder.commandStart : 0);
   }
 
   get closingWhenAnswered(): boolean {

@@ -28,6 +28,8 @@ export class WaitingReads {
   readonly #host: WaitingReadsHost;
   readonly #order: ReplyOrder;
   #unresolved = 0;
+  /** The time by which admitted reads are judged; -1 until one is admitted. */
+  admittedMs = -1;
 
   constructor(host: WaitingReadsHost, order: ReplyOrder) {
     this.#host = host;
@@ -36,6 +38,20 @@ export class WaitingReads {
 
   get unresolved(): boolean {
     return this.#unresolved > 0;
+  }
+
+  /** A new run over the connection's input begins, or something in it may have changed what reads may see. */
+  look(): void {
+    this.admittedMs = -1;
+  }
+
+  /** True if a read may be served at once. One look at lease and commit covers all that had come by then: nothing is applied during a run. */
+  admit(level: ReadConsistency): boolean {
+    if (this.admittedMs >= 0) return true;
+    const { reads } = this.#host.engine;
+    if (!reads.admit(level)) return false;
+    this.admittedMs = reads.timeMs;
+    return true;
   }
 
   /** A ticket that counts as unresolved until its index is known. */

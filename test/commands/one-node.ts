@@ -57,7 +57,7 @@ class InstantConsensus implements EngineLink, LeaseCellReader {
     this.#timeMs = Math.max(this.#timeMs, entryTimeMs(entry));
     sealEntry(entry, 1, index, this.#timeMs);
     if (proposal !== 0) this.#tell({ type: 'appended', id: proposal, term: 1, index });
-    this.#tell({ type: 'committed', entries: [{ index, term: 1, timeMs: this.#timeMs, proposal, bytes: entry }] });
+    this.#tell({ type: 'committed', entries: [{ index, term: 1, timeMs: this.#timeMs, proposal, bytes: entry, takenMs: 0, persistedMs: 0, committedMs: 0 }] });
   }
 
   #tell(message: ConsensusMessage): void {

@@ -132,6 +132,7 @@ export class ScriptRunner {
     replace: ([id]) => this.#restart(this.#node(id), true),
     rejoined: ([id]) => this.#node(id).raft.setRejoining(false),
     'read-index': ([id, context]) => this.#node(id).raft.readIndex(Number(context), this.#nowMs),
+    'tell-commit': ([id, to = '0']) => this.#node(id).raft.tellCommit(Number(to)),
     transfer: ([id, to]) => this.#answer(this.#node(id).raft.transferLeadership(Number(to))),
     mute: ([id, peer]) => this.#node(id).raft.mute(Number(peer)),
     unmute: ([id, peer]) => this.#node(id).raft.unmute(Number(peer)),
@@ -164,6 +165,7 @@ export class ScriptRunner {
         inflightMessagesMax: number('inflight-messages', 256),
         uncommittedBytesMax: number('uncommitted', 1 << 20),
         readConsistency: options.get('read') === 'quorum' ? ('quorum' as const) : ('lease' as const),
+        holdsCommit: options.get('commit') === 'held',
         // Node n's election timeout is n − 1 ticks beyond the least.
         random: (bound: number) => (bound > 1000 ? 0 : Math.min(id - 1, bound - 1)),
       };

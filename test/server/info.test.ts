@@ -48,6 +48,8 @@ const source: InfoSource = {
     errorReplies: 11,
     readsProcessed: 12,
     writesProcessed: 13,
+    engineStallMsMax: 14.5,
+    consensusStallMsMax: 0,
   },
   cpu: { systemSeconds: 1.25, userSeconds: 2 },
   raft: {
@@ -76,6 +78,7 @@ const source: InfoSource = {
     { number: 0, keys: 3, expires: 1, averageTtlMs: 1000.4 },
     { number: 1, keys: 0, expires: 0, averageTtlMs: 0 },
   ],
+  writes: [{ step: 'fsync', entries: 3, meanUs: 100.25, p50Us: 90, p99Us: 400, share: 0.5 }],
 };
 
 const titles = (text: string): string[] => [...text.matchAll(/^# (.*)\r$/gm)].map((match) => match[1]!);
@@ -89,8 +92,8 @@ describe('sections', () => {
     [['CPU', 'memory'], ['Memory', 'CPU']],
     [['commandstats'], ['Commandstats']],
     [['default', 'COMMANDSTATS'], [...DEFAULT.slice(0, 8), 'Commandstats', ...DEFAULT.slice(8)]],
-    [['all'], [...DEFAULT.slice(0, 8), 'Commandstats', ...DEFAULT.slice(8)]],
-    [['everything'], [...DEFAULT.slice(0, 8), 'Commandstats', ...DEFAULT.slice(8)]],
+    [['all'], [...DEFAULT.slice(0, 8), 'Commandstats', ...DEFAULT.slice(8), 'Writelatency']],
+    [['everything'], [...DEFAULT.slice(0, 8), 'Commandstats', ...DEFAULT.slice(8), 'Writelatency']],
     [['nonsense'], []],
     [['nonsense', 'raft'], ['Raft']],
   ])('%j', (sections, expected) => {
@@ -141,6 +144,7 @@ describe('fields', () => {
     expect(field(text, 'uptime_in_days')).toBe('1');
     expect(field(text, 'server_time_usec')).toBe('1700000000123000');
     expect(field(text, 'used_memory_human')).toBe('1.43M');
+    expect([field(text, 'engine_stall_max_ms'), field(text, 'consensus_stall_max_ms')]).toEqual(['14.50', '0.00']);
     expect(field(text, 'used_memory_peak')).toBe('1500000');
     expect(field(text, 'mem_fragmentation_ratio')).toBe('2.00');
     expect(field(text, 'errorstat_ERR')).toBe('count=5');
@@ -148,6 +152,7 @@ describe('fields', () => {
     expect(field(text, 'cmdstat_set')).toBeUndefined();
     expect(text.indexOf('errorstat_ERR')).toBeLessThan(text.indexOf('errorstat_WRONGTYPE'));
     expect(field(text, 'db1')).toBeUndefined();
+    expect(field(text, 'write_fsync')).toBe('entries=3,mean=100.3,p50=90.0,p99=400.0,share=0.500');
   });
 
   test.each([

@@ -68,7 +68,10 @@ class ManualCell implements LeaseCellReader {
   commit = 0;
   leaderId = 0;
   selfIsLeader = false;
-  load(): void {}
+  loads = 0;
+  load(): void {
+    this.loads++;
+  }
 }
 
 type Propose = Extract<EngineMessage, { type: 'propose' }>;
@@ -266,6 +269,8 @@ export class ManualNode {
   /** Appends and commits what is proposed, and what is proposed thereupon. Returns the record counts. */
   commitAll(): number[] {
     const counts: number[] = [];
+    // A batch that waits for more leaves after a millisecond.
+    if (this.proposals.length === 0) this.clock.pass(1);
     for (;;) {
       const at = this.outbox.findIndex((message) => message.type === 'propose');
       const message = this.outbox[at];
@@ -299,6 +304,10 @@ export class ManualNode {
     if (entryIndex(entry) !== index) throw new Error('sealed');
     this.cell.commit = index;
     if (proposal !== 0) this.tell({ type: 'appended', id: proposal, term, index });
-    this.tell({ type: 'committed', entries: [{ index, term, timeMs: this.#timeMs, proposal, bytes: entry }] });
+    const now = this.clock.nowMs;
+    this.tell({
+      type: 'committed',
+      entries: [{ index, term, timeMs: this.#timeMs, proposal, bytes: entry, takenMs: now, persistedMs: now, committedMs: now }],
+    });
   }
 }

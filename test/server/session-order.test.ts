@@ -18,6 +18,7 @@ describe('a read between two writes in flight', () => {
     node.clock.pass(200);
     client.send('GET short', 'SET short new', 'GET short');
     node.commitAll();
+    node.commitAll();
     // The first GET stands before the second SET: it must not see it, and must not be answered after it.
     const replies = client.take();
     expect([`${OK}${bulk('v')}${OK}${bulk('new')}`, `${OK}$-1\r\n${OK}${bulk('new')}`]).toContain(replies);
@@ -93,6 +94,7 @@ describe('a transaction that changes the session', () => {
     const node = ManualNode.leader();
     const client = node.connect();
     client.send('MULTI', 'SELECT 1', 'SET a in', 'EXEC', 'SET b behind', 'GET b');
+    node.commitAll();
     node.commitAll();
     client.take();
     client.send('SELECT 0', 'EXISTS b', 'SELECT 1', 'EXISTS b');
@@ -178,5 +180,33 @@ describe('a client that does not read', () => {
     client.sendBytes(...Array.from({ length: 5000 }, () => resp(['GET', 'a'])));
     node.commitAll();
     expect(client.take()).toBe(OK + bulk('1').repeat(5000));
+  });
+});
+
+describe('the look at the lease', () => {
+  test('covers the bytes that had come by then, and no others', () => {
+    const node = ManualNode.leader();
+    const client = node.connect();
+    client.send('SET a 1');
+    node.commitAll();
+    client.take();
+    node.cell.loads = 0;
+    client.send('GET a', 'GET a', 'GET a');
+    expect(client.take()).toBe(bulk('1').repeat(3));
+    expect(node.cell.loads).toBe(1);
+    node.cell.leaseUntilMs = 0;
+    client.send('GET a');
+    expect(client.take()).toBe('');
+    node.answerRead();
+    expect(client.take()).toBe(bulk('1'));
+  });
+
+  test('is taken again behind a command that may change what reads see', () => {
+    const node = ManualNode.leader();
+    const client = node.connect();
+    node.cell.loads = 0;
+    client.send('GET a', 'HOLDFAST READ eventual', 'GET a', 'HOLDFAST READ linearizable', 'GET a');
+    expect(client.take()).toBe('$-1\r\n+OK\r\n$-1\r\n+OK\r\n$-1\r\n');
+    expect(node.cell.loads).toBe(2);
   });
 });

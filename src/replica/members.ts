@@ -1,0 +1,217 @@
+// The other members as this node meets them: who is let in, who is connected, whose voice counts, and what the leader has
+// the log say of them. Owns the connections' state, the pins (membership.ts has the rules) and this node's own rejoining.
+//
+// What must hold: nothing that a peer says is used before its data directory is pinned on disk (`isPinning`).
+import type { Clock } from '../ports/clock.ts';
+import type { Logger } from '../ports/logger.ts';
+import type { LogStore } from '../ports/log-store.ts';
+import type { PeerIdentity, Transport } from '../ports/transport.ts';
+import type { RaftNode } from '../raft/raft.ts';
+import type { Entry } from '../raft/types.ts';
+import { encodeMembership, Membership } from './membership.ts';
+import { encodeMember } from './peer-message.ts';
+
+export interface MembersOptions {
+  readonly id: number;
+  readonly incarnation: string;
+  readonly rejoining: boolean;
+  /** Raft id → name of every member, self included. */
+  readonly members: ReadonlyMap<number, string>;
+  readonly store: LogStore;
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** This node was taken in again under its incarnation: from now on it votes. Stores that beside the log. */
+  readonly onRejoined: () => void;
+}
+
+export interface MembersHost {
+  readonly raft: RaftNode;
+  /** Writes these values beside the log; `then` runs when they are on disk. */
+  persist(meta: ReadonlyMap<string, Uint8Array>, then: () => void): void;
+  /** These values go to disk with the next write. */
+  remember(meta: Iterable<readonly [string, Uint8Array]>): void;
+}
+
+const REFUSAL_QUIET_MS = 60_000;
+const REFUSALS_KEPT_MAX = 64;
+const NO_BODY: readonly Uint8Array[] = [];
+
+export class Members {
+  readonly #options: MembersOptions;
+  readonly #host: MembersHost;
+  readonly #membership: Membership;
+  #rejoining: boolean;
+  readonly #connected = new Map<number, PeerIdentity>();
+  /** The incarnation that each peer was last let in with, since the start. */
+  readonly #welcomed = new Map<number, string>();
+  /** Peers whose pin is on its way to disk: what they say is dropped until it is there. */
+  readonly #pinning = new Set<number>();
+  readonly #heardAtMs = new Map<number, number>();
+  readonly #refusalsQuietUntilMs = new Map<string, number>();
+  /** Nodes for which this leader has a membership entry under way in this term. */
+  #changesProposed = new Set<number>();
+
+  constructor(options: MembersOptions, host: MembersHost) {
+    this.#options = options;
+    this.#host = host;
+    this.#rejoining = options.rejoining;
+    this.#membership = new Membership(options, options.members, options.store);
+  }
+
+  isConnected(node: number): boolean {
+    return this.#connected.has(node);
+  }
+
+  isPinning(node: number): boolean {
+    return this.#pinning.has(node);
+  }
+
+  heard(node: number): void {
+    this.#heardAtMs.set(node, this.#now());
+  }
+
+  /** Milliseconds since this member was last heard from; -1 if never. */
+  silentMs(node: number): number {
+    const heard = this.#heardAtMs.get(node);
+    return heard === undefined ? -1 : Math.round(this.#now() - heard);
+  }
+
+  name(id: number): string {
+    return this.#options.members.get(id) ?? String(id);
+  }
+
+  #now(): number {
+    return this.#options.clock.monotonicMs();
+  }
+
+  /** A proposal may have been refused (a transfer under way): a member that waits to be taken in is proposed again. */
+  tick(): void {
+    for (const peer of this.#connected.values()) {
+      if (peer.rejoining && !this.#changesProposed.has(peer.nodeId)) this.#reconcile(peer);
+    }
+  }
+
+  roleChanged(): void {
+    this.#changesProposed = new Set();
+  }
+
+  /** As the new leader: has the log name every member's data directory. */
+  lead(): void {
+    for (const peer of this.#connected.values()) this.#reconcile(peer);
+    this.#pinSelf();
+  }
+
+  /** What must go to disk with this membership entry. */
+  appended(entry: Entry): Iterable<readonly [string, Uint8Array]> {
+    return this.#membership.appended(entry.bytes) ?? [];
+  }
+
+  /** A peer says that `node` is known with this data directory by the committed entry `index`. */
+  attested(node: number, incarnation: string, index: number): void {
+    this.#host.remember(this.#membership.attested(node, incarnation, index) ?? []);
+  }
+
+  /** To a peer without a leader, whose log ends at `index`: it may be that it refuses the leader, as it missed how that was replaced. */
+  tellMembers(to: number, index: number): void {
+    for (const member of this.#membership.beyond(index)) {
+      this.#options.transport.send(to, encodeMember(member.node, member.incarnation, member.index), NO_BODY);
+    }
+  }
+
+  /** Why this peer is refused; undefined lets it in, and `welcome` is next. */
+  refusal(peer: PeerIdentity): string | undefined {
+    const admission = this.#membership.admit(peer);
+    if (admission.admit) return undefined;
+    this.logRefusal(peer.nodeId, admission.reason, true);
+    return admission.reason;
+  }
+
+  /** Peers try again many times a second; the operator hears of each reason once a minute. */
+  logRefusal(nodeId: number, reason: string, byUs: boolean): void {
+    const key = `${nodeId} ${byUs} ${reason}`;
+    const nowMs = this.#now();
+    if (nowMs < (this.#refusalsQuietUntilMs.get(key) ?? 0)) return;
+    if (this.#refusalsQuietUntilMs.size >= REFUSALS_KEPT_MAX) this.#refusalsQuietUntilMs.clear();
+    this.#refusalsQuietUntilMs.set(key, nowMs + REFUSAL_QUIET_MS);
+    const peer = this.name(nodeId);
+    if (byUs) this.#options.logger.error({ peer, reason }, 'a peer is refused');
+    else this.#options.logger.warn({ peer, reason }, 'a peer refuses this node');
+  }
+
+  /** Before anything that this peer says: its data directory is pinned on disk, and its voice counts or does not. */
+  welcome(peer: PeerIdentity): void {
+    const meta = this.#membership.pinMeta(peer);
+    if (meta !== undefined && this.#membership.pin(peer.nodeId) === undefined && !this.#pinning.has(peer.nodeId)) {
+      this.#pinning.add(peer.nodeId);
+      this.#membership.pinned(peer.nodeId, peer.incarnation);
+      this.#host.persist(meta, () => this.#pinning.delete(peer.nodeId));
+    }
+    const before = this.#welcomed.get(peer.nodeId);
+    this.#welcomed.set(peer.nodeId, peer.incarnation);
+    // What another data directory has acknowledged must not count for this one.
+    if (before !== undefined && before !== peer.incarnation) this.#host.raft.resetProgress(peer.nodeId);
+    // Whatever our role: what a member that rejoins votes or acknowledges does not count, and what one says that is let in does.
+    if (peer.rejoining) this.#host.raft.mute(peer.nodeId);
+    else this.#host.raft.unmute(peer.nodeId);
+  }
+
+  connected(peer: PeerIdentity): void {
+    this.#connected.set(peer.nodeId, peer);
+    this.heard(peer.nodeId);
+    this.#reconcile(peer);
+  }
+
+  disconnected(nodeId: number): void {
+    this.#connected.delete(nodeId);
+    this.#host.raft.unreachable(nodeId);
+  }
+
+  /** As leader: mutes a peer that rejoins, and has the log name every peer's data directory. */
+  #reconcile(peer: PeerIdentity): void {
+    if (this.#host.raft.status().role !== 'leader') return;
+    const logged = this.#membership.logged(peer.nodeId);
+    if (peer.rejoining) {
+      if (!this.#changesProposed.has(peer.nodeId) || logged !== peer.incarnation) {
+        this.#host.raft.mute(peer.nodeId);
+        this.#host.raft.resetProgress(peer.nodeId);
+        this.#proposeMembership({ op: 'replace', node: peer.nodeId, incarnation: peer.incarnation });
+      }
+    } else if (logged === undefined && !this.#changesProposed.has(peer.nodeId)) {
+      this.#proposeMembership({ op: 'pin', node: peer.nodeId, incarnation: peer.incarnation });
+    }
+  }
+
+  #proposeMembership(change: { op: 'pin' | 'replace'; node: number; incarnation: string }): void {
+    const result = this.#host.raft.propose(encodeMembership(change), this.#now());
+    if (!result.ok) return;
+    this.#changesProposed.add(change.node);
+    if (change.op === 'replace') {
+      this.#options.logger.warn(
+        { peer: this.name(change.node), incarnation: change.incarnation },
+        'a member asks to be taken in again with a new data directory; it counts once the others have agreed',
+      );
+    }
+  }
+
+  committed(entry: Entry): void {
+    const result = this.#membership.committed(entry.bytes);
+    if (result === undefined) return;
+    const { change, meta, self } = result;
+    this.#host.remember(meta);
+    const peer = this.#connected.get(change.node);
+    if (peer?.incarnation === change.incarnation) this.#host.raft.unmute(change.node);
+    if (self && this.#rejoining) {
+      this.#rejoining = false;
+      this.#options.onRejoined();
+      this.#host.raft.setRejoining(false);
+      this.#options.logger.warn({}, 'this node is a full member again: it votes and acknowledges from now on');
+    }
+  }
+
+  #pinSelf(): void {
+    const { id, incarnation } = this.#options;
+    if (this.#membership.logged(id) === incarnation || this.#options.members.size === 1) return;
+    this.#proposeMembership({ op: 'pin', node: id, incarnation });
+  }
+}
