@@ -7,6 +7,7 @@ export type OperationalCode =
   | 'CONFIG' // a mistake in the configuration file or on the command line
   | 'DATA_DIR' // the data directory is missing, locked, of another node or cluster, or of another format
   | 'LOG_DAMAGED' // bytes on disk fail their check
+  | 'LOG_CUT' // entries are asked for that the log no longer has
   | 'LOG_WRITE' // an append or its fsync failed, or the disk is full
   | 'PEER' // a peer is refused, or refused us
   | 'SNAPSHOT' // a snapshot or an RDB file is damaged, too new, or holds what Holdfast does not have

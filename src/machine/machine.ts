@@ -18,6 +18,7 @@ import { RECORD_BYTES_MAX } from '../base/limits.ts';
 import { Prng } from '../base/prng.ts';
 import { CommandContext } from '../commands/context.ts';
 import type { ServerPort, SessionPort } from '../commands/ports.ts';
+import { publishedText, Publishing, type PublishedRecord } from '../commands/publishing.ts';
 import { isReplicatedSetting, isReplicatedSettingValue, ReplicatedSettings, REPLICATED_SETTING_NAMES } from '../commands/replicated-settings.ts';
 import type { CommandTable } from '../commands/table.ts';
 import { Keyspace } from '../keyspace/keyspace.ts';
@@ -69,11 +70,14 @@ export interface MachineState {
   readonly databases: number;
   readonly hashKey: Uint8Array;
   readonly settings: ReadonlyArray<readonly [string, number]>;
+  readonly published: PublishedRecord | undefined;
 }
 
 export class Machine {
   readonly table: CommandTable;
   readonly settings = new ReplicatedSettings();
+  /** The newest published snapshot. */
+  readonly publishing = new Publishing();
   /** Present once the bootstrap entry is applied. */
   #keyspace: Keyspace | undefined;
   #context: CommandContext | undefined;
@@ -145,6 +149,7 @@ export class Machine {
       databases: this.keyspace.databases,
       hashKey: this.#hashKey,
       settings: REPLICATED_SETTING_NAMES.map((name) => [name, this.settings[name]] as const),
+      published: this.publishing.newest,
     };
   }
 
@@ -154,22 +159,34 @@ export class Machine {
    */
   restore(state: MachineState): void {
     assert(this.appliedIndex === 0 && !this.bootstrapped, 'a machine is restored before it applies anything');
-    this.#begin(state.databases, state.hashKey, state.settings);
+    this.#take(state, undefined);
+    this.keyspace.beginRecord(state.checkpoint.index, 0);
+  }
+
+  #take(state: MachineState, keyspace: Keyspace | undefined): void {
+    this.#begin(state.databases, state.hashKey, state.settings, keyspace);
+    this.publishing.restore(state.published);
     this.appliedIndex = state.index;
     this.appliedTerm = state.term;
     this.timeMs = state.timeMs;
     this.lastCheckpointIndex = state.checkpoint.index;
     this.#checkpointDigest = { ...state.checkpoint.digest };
-    this.keyspace.beginRecord(state.checkpoint.index, 0);
   }
 
-  /** Digest of the whole machine state: keyspace and replicated settings. */
+  /** Takes over the state of `other`, which is ahead and is not used any more. Whoever holds this machine goes on with it. */
+  adopt(other: Machine): void {
+    assert(other.appliedIndex > this.appliedIndex, () => `a machine at ${this.appliedIndex} is to go back to ${other.appliedIndex}`);
+    this.#take(other.snapshotState(), other.keyspace);
+  }
+
+  /** Digest of the whole machine state: keyspace, replicated settings and the published snapshot. */
   digest(): Digest {
     const { low, high } = this.keyspace.digest();
     let settings = 0x811c9dc5;
     for (const name of REPLICATED_SETTING_NAMES) {
       for (const c of `${name}=${String(this.settings[name])};`) settings = Math.imul(settings ^ c.charCodeAt(0), 0x01000193);
     }
+    for (const c of publishedText(this.publishing.newest)) settings = Math.imul(settings ^ c.charCodeAt(0), 0x01000193);
     return { low: (low ^ settings) >>> 0, high: (high + (settings >>> 0)) >>> 0 };
   }
 
@@ -180,13 +197,14 @@ export class Machine {
     this.#begin(databases, hashKey, settings);
   }
 
-  #begin(databases: number, hashKey: Uint8Array, settings: MachineState['settings']): void {
+  #begin(databases: number, hashKey: Uint8Array, settings: MachineState['settings'], filled?: Keyspace): void {
     for (const [name, value] of settings) if (isReplicatedSetting(name)) this.settings[name] = value;
     this.#hashKey = hashKey;
-    const keyspace = new Keyspace({ databases, hashKey, clockMs: this.#accessClockMs });
+    const keyspace = filled ?? new Keyspace({ databases, hashKey, clockMs: this.#accessClockMs });
     this.#keyspace = keyspace;
     this.#context = new CommandContext(keyspace, this.settings, this.#args, this.#nullReply, this.#random);
     this.#context.mode = 'apply';
+    this.#context.publishing = this.publishing;
   }
 
   #applyRecords(entry: Uint8Array, index: number, term: number, sink: ApplySink): void {
@@ -197,6 +215,7 @@ export class Machine {
     let at = ENTRY_HEADER_BYTES;
     context.nowMs = this.timeMs;
     context.logTimeMs = this.timeMs;
+    context.entryIndex = index;
     for (let number = 0; number < count; number++) {
       record.read(entry, at, entry.length);
       at = record.end;

@@ -5,6 +5,7 @@
 // - A Ready's `messagesAfterPersist` leave only after its entries and hard state, and all before them, are on disk.
 // - The commit index stands in the shared cell before any message or reply carries it.
 // - After the log store fails, nothing is sent, acknowledged or published as leader again.
+import { must } from '../base/assert.ts';
 import { EntryKind, entryTimeMs } from '../base/entry.ts';
 import { errorText } from '../base/errors.ts';
 import {
@@ -15,17 +16,24 @@ import {
   LOG_CACHE_BYTES,
   UNCOMMITTED_BYTES_MAX,
 } from '../base/limits.ts';
+import type { LogBase } from '../base/log-base.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { LeaseCellWriter } from '../ports/lease-cell.ts';
-import type { CommittedEntry, ConsensusLink, EngineMessage, MemberState } from '../ports/link.ts';
+import type { CommittedEntry, ConsensusLink, EngineMessage } from '../ports/link.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { LogStore } from '../ports/log-store.ts';
+import type { ObserverTransport } from '../ports/observers.ts';
 import type { PeerIdentity, Transport } from '../ports/transport.ts';
 import { RaftNode } from '../raft/raft.ts';
 import { MessageType, type Entry, type Message, type Ready } from '../raft/types.ts';
 import { CachedLog } from './cached-log.ts';
+import { CommitNews } from './commit-news.ts';
 import { Handover } from './handover.ts';
+import { LogFeedServer } from './log-feed.ts';
+import { LOG_KEEP_BYTES, LOG_KEEP_BYTES_MAX, LogKeeper } from './log-keeper.ts';
 import { Members } from './members.ts';
+import { OwnProposals } from './own-proposals.ts';
+import { ReadRequests } from './read-requests.ts';
 import {
   decodePeerMessage,
   encodeForward,
@@ -42,6 +50,8 @@ export interface ConsensusOptions {
   readonly members: ReadonlyMap<number, string>;
   readonly store: LogStore;
   readonly transport: Transport;
+  /** Those who follow the log and are no members; without it there are none. */
+  readonly observers?: ObserverTransport | undefined;
   readonly link: ConsensusLink;
   readonly clock: Clock;
   readonly cell: LeaseCellWriter;
@@ -53,28 +63,17 @@ export interface ConsensusOptions {
   readonly heartbeatTicks: number;
   readonly leaseDriftMs: number;
   readonly readConsistency: 'lease' | 'quorum';
+  /** What is kept of the log for followers (log-keeper.ts). */
+  readonly logKeepBytes?: number;
+  readonly logKeepBytesMax?: number;
   /** This node was taken in again under its incarnation: from now on it votes. Stores that beside the log. */
   readonly onRejoined: () => void;
 }
 
 /** Bytes on their way to the leader above which nothing is forwarded to it. */
 const FORWARD_QUEUE_BYTES_MAX = INFLIGHT_BYTES_MAX;
-/** How long followers may wait to hear of a commit for entries to carry it; no longer than an entry takes. */
-const COMMIT_NEWS_MS = 1;
-/** A peer that forwarded writes this lately answers clients by its own apply: it hears of commits at once. */
-const FORWARDING_MS = 100;
 const NO_BYTES = new Uint8Array(0);
 const NO_BODY: readonly Uint8Array[] = [];
-
-interface OwnProposal {
-  readonly term: number;
-  readonly id: number;
-  readonly takenMs: number;
-  /** Infinity until then. */
-  persistedMs: number;
-  /** The engine knows its place in the log. */
-  told: boolean;
-}
 
 export class Consensus {
   readonly #options: ConsensusOptions;
@@ -82,16 +81,15 @@ export class Consensus {
   readonly #log: CachedLog;
   readonly #members: Members;
   readonly #handover: Handover;
-  /** The engine's proposals in the log and not yet committed, by index. */
-  readonly #proposals = new Map<number, OwnProposal>();
-  /** When each peer last forwarded writes to us. */
-  readonly #forwardedAtMs = new Map<number, number>();
-  #commitNewsDue = false;
-  /** Raft read contexts → the engine's read-index requests. */
-  readonly #reads = new Map<number, number>();
-  #nextRead = 1;
+  readonly #commitNews: CommitNews;
+  readonly #feed: LogFeedServer | undefined;
+  readonly #proposals: OwnProposals;
+  readonly #reads: ReadRequests;
+  readonly #keeper: LogKeeper;
   /** Highest index handed to the engine, and bytes of it that the engine has not applied. */
-  #delivered = 0;
+  #delivered: number;
+  /** The log begins behind a snapshot that the engine does not have yet: nothing is delivered. */
+  #awaitsSnapshot: boolean;
   #unappliedBytes = 0;
   #commit = 0;
   /** Appends handed to the store and not completed; messages wait for the last of them. */
@@ -105,7 +103,8 @@ export class Consensus {
   constructor(options: ConsensusOptions) {
     this.#options = options;
     this.#log = new CachedLog(options.store, LOG_CACHE_BYTES);
-    this.#commit = 0;
+    this.#delivered = options.store.base.index;
+    this.#awaitsSnapshot = this.#delivered > 0;
     this.#raft = new RaftNode({
       id: options.id,
       voters: [...options.members.keys()],
@@ -131,6 +130,23 @@ export class Consensus {
         for (const [name, value] of meta) this.#meta.set(name, value);
       },
     });
+    const { observers, clock, logger } = options;
+    this.#proposals = new OwnProposals(options.link);
+    this.#reads = new ReadRequests(this.#raft, options.link, () => this.#logTimeMs());
+    const { logKeepBytes: keepBytes = LOG_KEEP_BYTES, logKeepBytesMax: keepBytesMax = LOG_KEEP_BYTES_MAX } = options;
+    this.#keeper = new LogKeeper({
+      log: this.#log, raft: this.#raft, logger, isConnected: (node) => this.#members.isConnected(node), keepBytes, keepBytesMax,
+    });
+    this.#commitNews = new CommitNews(this.#raft, clock, (input) => this.#guard(input));
+    this.#feed = observers === undefined ? undefined : new LogFeedServer({
+      log: this.#log,
+      observers,
+      clock,
+      logger,
+      commit: () => this.#commit,
+      leadership: () => ({ leads: this.#raft.status().role === 'leader', hasLeader: this.#raft.status().leader !== 0 }),
+      isHalted: () => this.#halted,
+    });
     this.#handover = new Handover({
       id: options.id,
       raft: this.#raft,
@@ -148,6 +164,7 @@ export class Consensus {
       if (this.#failed !== undefined && message.type === 'shutdown') this.#stop('');
       else this.#guard(() => this.#fromEngine(message));
     });
+    this.#feed?.start();
     transport.start({
       admit: (peer) => this.#admit(peer),
       connected: (peer) => this.#guard(() => this.#members.connected(peer)),
@@ -173,6 +190,7 @@ export class Consensus {
       this.#guard(() => {
         this.#raft.tick(this.#now());
         this.#members.tick();
+        this.#keeper.tick();
       });
       this.#scheduleTick();
     });
@@ -212,7 +230,7 @@ export class Consensus {
           link.send({ type: 'refused', id: message.id, reason: result.reason });
           return;
         }
-        this.#proposals.set(result.index, { term: result.term, id: message.id, takenMs, persistedMs: Infinity, told: false });
+        this.#proposals.add(result.index, result.term, message.id, takenMs);
         return;
       }
       case 'forward': {
@@ -232,12 +250,18 @@ export class Consensus {
       case 'forward-refused':
         transport.send(message.to, encodeForwardRefused(message.id, message.term, 'not the leader of that term'), NO_BODY);
         return;
-      case 'read-index': {
-        const context = this.#nextRead++;
-        this.#reads.set(context, message.id);
-        this.#raft.readIndex(context, this.#now());
+      case 'read-index':
+        this.#reads.ask(message.id, this.#now());
         return;
-      }
+      case 'published':
+        this.#keeper.published(message.snapshot);
+        return;
+      case 'restored':
+        this.#restored(message.base);
+        return;
+      case 'restore-failed':
+        this.#raft.restoreFailed(message.index);
+        return;
       case 'applied':
         this.#unappliedBytes -= message.bytes;
         this.#deliver();
@@ -246,7 +270,7 @@ export class Consensus {
         this.#handover.transfer(message.target, (error) => link.send({ type: 'transferred', id: message.id, error }));
         return;
       case 'status':
-        link.send(this.#status(message.id));
+        link.send(this.#members.status(message.id, this.#commit));
         return;
       case 'shutdown':
         this.#shutdown();
@@ -269,7 +293,7 @@ export class Consensus {
         if (decoded.message.type === MessageType.preVote) this.#members.tellMembers(from, decoded.message.index);
         return;
       case 'forward':
-        this.#forwardedAtMs.set(from, this.#now());
+        this.#commitNews.forwarded(from);
         link.send({
           type: 'forwarded', from, id: decoded.id, term: decoded.term, count: decoded.count, records: decoded.records,
         });
@@ -299,29 +323,13 @@ export class Consensus {
       while (!this.#halted && this.#raft.hasReady()) this.#handleReady(this.#raft.ready());
       if (!this.#halted && this.#meta.size > 0) this.#append([], undefined, undefined, undefined);
       if (!this.#halted) this.#publish();
-      if (this.#raft.holdsCommit) this.#commitHeld();
+      if (this.#raft.holdsCommit && !this.#halted && this.#commitNews.held()) {
+        while (!this.#halted && this.#raft.hasReady()) this.#handleReady(this.#raft.ready());
+      }
+      this.#feed?.committed();
     } finally {
       this.#draining = false;
     }
-  }
-
-  /** Under load the next entries carry the commit index; else, and for those whose clients wait on it, it goes by itself. */
-  #commitHeld(): void {
-    if (this.#halted) return;
-    const since = this.#now() - FORWARDING_MS;
-    let toldAny = false;
-    for (const [peer, atMs] of this.#forwardedAtMs) {
-      if (atMs < since) continue;
-      this.#raft.tellCommit(peer);
-      toldAny = true;
-    }
-    while (toldAny && !this.#halted && this.#raft.hasReady()) this.#handleReady(this.#raft.ready());
-    if (this.#commitNewsDue) return;
-    this.#commitNewsDue = true;
-    this.#options.clock.after(COMMIT_NEWS_MS, () => {
-      this.#commitNewsDue = false;
-      this.#guard(() => this.#raft.tellCommit());
-    });
   }
 
   #handleReady(ready: Ready): void {
@@ -330,12 +338,17 @@ export class Consensus {
     if (ready.commit > this.#commit) this.#commit = ready.commit;
     this.#publish();
     for (const message of ready.messages) this.#send(message);
+    if (ready.restore !== undefined) this.#options.link.send({ type: 'restore', snapshot: ready.restore });
+    if (ready.reset !== undefined) {
+      this.#appendsInFlight++;
+      this.#log.reset(ready.reset, must(ready.hardState), (error) => this.#written(error, () => undefined));
+    }
     if (ready.hardState !== undefined || ready.entries.length > 0 || this.#meta.size > 0) {
       const after = ready.messagesAfterPersist;
       const last = ready.entries.at(-1);
       this.#append(ready.entries, ready.hardState, undefined, () => {
         if (last !== undefined) {
-          this.#timePersisted(ready.entries);
+          this.#proposals.persisted(ready.entries, this.#now());
           this.#raft.persisted(last.term, last.index);
         }
         for (const message of after) this.#send(message);
@@ -345,17 +358,9 @@ export class Consensus {
     } else {
       for (const message of ready.messagesAfterPersist) this.#send(message);
     }
-    for (const state of ready.readStates) this.#answerRead(state.context, state.index, state.timeMs);
-    for (const context of ready.readFailures) this.#failRead(context);
+    for (const state of ready.readStates) this.#reads.answer(state.context, state.index, state.timeMs);
+    for (const context of ready.readFailures) this.#reads.fail(context);
     this.#deliver();
-  }
-
-  #timePersisted(entries: readonly Entry[]): void {
-    const nowMs = this.#now();
-    for (const entry of entries) {
-      const own = this.#proposals.get(entry.index);
-      if (own !== undefined) own.persistedMs = nowMs;
-    }
   }
 
   #append(
@@ -382,23 +387,42 @@ export class Consensus {
       },
       entries,
       (error) => {
-        if (this.#halted) return;
-        if (error !== undefined) {
-          this.#logFailed(errorText(error));
-          return;
-        }
-        this.#guard(() => {
-          this.#appendsInFlight--;
+        this.#written(error, () => {
           then?.();
           for (const message of held) this.#send(message);
-          if (this.#appendsInFlight === 0) {
-            const waiting = this.#heldMessages;
-            this.#heldMessages = [];
-            for (const message of waiting) this.#send(message);
-          }
         });
       },
     );
+  }
+
+  /** A write has ended. */
+  #written(error: Error | undefined, then: () => void): void {
+    if (this.#halted) return;
+    if (error !== undefined) {
+      this.#logFailed(errorText(error));
+      return;
+    }
+    this.#guard(() => {
+      this.#appendsInFlight--;
+      then();
+      if (this.#appendsInFlight > 0) return;
+      const waiting = this.#heldMessages;
+      this.#heldMessages = [];
+      for (const message of waiting) this.#send(message);
+    });
+  }
+
+  /** The engine has the state up to `base`: it goes on from there, unless it has got further by the log meanwhile. */
+  #restored(base: LogBase): void {
+    const accepted = base.index > this.#delivered || (this.#awaitsSnapshot && base.index === this.#delivered);
+    this.#raft.restored(base);
+    this.#members.caughtUp(base.index);
+    if (accepted) {
+      this.#delivered = base.index;
+      this.#awaitsSnapshot = false;
+      this.#proposals.forget(base.index);
+    }
+    this.#options.link.send({ type: 'installed', index: base.index, accepted });
   }
 
   #send(message: Message): void {
@@ -406,6 +430,8 @@ export class Consensus {
       this.#raft.step(message, this.#now());
       return;
     }
+    // What membership entries say that are in the snapshot, and not in the log that follows.
+    if (message.type === MessageType.snapshot) this.#members.tellMembers(message.to, 0);
     // The read waits for the index to be applied there.
     if (message.type === MessageType.readIndexResponse) this.#raft.tellCommit(message.to);
     const filled =
@@ -434,7 +460,7 @@ export class Consensus {
   #roleChanged(state: { role: 'follower' | 'precandidate' | 'candidate' | 'leader'; leader: number; term: number }): void {
     this.#publish();
     this.#members.roleChanged();
-    this.#tellPlaces();
+    this.#proposals.tellPlaces();
     this.#options.logger.info(
       { role: state.role, term: state.term, leader: state.leader === 0 ? 'none' : this.#members.name(state.leader) },
       'raft state changed',
@@ -443,27 +469,17 @@ export class Consensus {
     if (state.role === 'leader') this.#members.lead();
   }
 
-  /** The engine needs the place of a proposal only once it may be lost; a committed one comes with its name. */
-  #tellPlaces(): void {
-    for (const [index, proposal] of this.#proposals) {
-      if (proposal.told) continue;
-      proposal.told = true;
-      this.#options.link.send({ type: 'appended', id: proposal.id, term: proposal.term, index });
-    }
-  }
-
   /** Hands committed entries to the engine, as far as its window allows. */
   #deliver(): void {
-    while (this.#delivered < this.#commit && this.#unappliedBytes < APPLY_WINDOW_BYTES) {
+    while (!this.#awaitsSnapshot && this.#delivered < this.#commit && this.#unappliedBytes < APPLY_WINDOW_BYTES) {
       const from = this.#delivered + 1;
       const entries = this.#log.entries(from, this.#commit, APPEND_MESSAGE_BYTES_MAX);
       const out: CommittedEntry[] = [];
-      const committedMs = this.#proposals.size === 0 ? 0 : this.#now();
+      const committedMs = this.#proposals.isEmpty ? 0 : this.#now();
       for (const entry of entries) {
         this.#delivered = entry.index;
         this.#unappliedBytes += entry.bytes.length;
-        const own = this.#proposals.get(entry.index);
-        if (own !== undefined) this.#proposals.delete(entry.index);
+        const own = this.#proposals.take(entry.index);
         const proposal = own !== undefined && own.term === entry.term ? own.id : 0;
         if (entry.kind === EntryKind.membership) this.#members.committed(entry);
         out.push({
@@ -481,20 +497,6 @@ export class Consensus {
     }
   }
 
-  #answerRead(context: number, index: number, timeMs: number): void {
-    const id = this.#reads.get(context);
-    if (id === undefined) return;
-    this.#reads.delete(context);
-    this.#options.link.send({ type: 'read-state', id, index, timeMs: timeMs === 0 ? this.#logTimeMs() : timeMs });
-  }
-
-  #failRead(context: number): void {
-    const id = this.#reads.get(context);
-    if (id === undefined) return;
-    this.#reads.delete(context);
-    this.#options.link.send({ type: 'read-failed', id });
-  }
-
   #logFailed(reason: string): void {
     this.#failed = reason;
     this.#options.cell.publish(0, this.#raft.status().term, this.#commit, 0, false);
@@ -509,28 +511,6 @@ export class Consensus {
   }
 
   // --- operator
-
-  #status(id: number) {
-    const status = this.#raft.status();
-    const members: MemberState[] = [...this.#options.members.keys()].map((member) => {
-      if (member === this.#options.id) return { id: member, match: status.lastIndex, connected: true, silentMs: 0 };
-      const peer = status.peers.find((p) => p.id === member);
-      return {
-        id: member,
-        match: status.role === 'leader' && peer !== undefined ? peer.match : -1,
-        connected: this.#members.isConnected(member),
-        silentMs: this.#members.silentMs(member),
-      };
-    });
-    return {
-      type: 'status',
-      id,
-      lastIndex: status.lastIndex,
-      commitIndex: this.#commit,
-      logBytes: this.#options.store.sizeBytes(),
-      members,
-    } as const;
-  }
 
   /** Hands leadership over if there is somebody to take it, then stops. */
   #shutdown(): void {

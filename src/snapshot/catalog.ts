@@ -196,7 +196,7 @@ export function planRetention(catalog: Catalog, publishedIndex: number, rules: R
   const windowStartMs = nowMs - rules.windowMs;
   const timeOf = (snapshot: StoredSnapshot): number => snapshot.manifest?.timeMs ?? 0;
   // The newest one that is no younger than the window's start is where a restore to that start begins.
-  const startAt = Math.max(0, bases.findLastIndex((snapshot) => timeOf(snapshot) <= windowStartMs));
+  const startAt = bases.findLastIndex((snapshot) => timeOf(snapshot) <= windowStartMs);
   const firstKept = Math.max(0, Math.min(startAt, bases.length - rules.snapshotsMin));
   const keptBases = bases.slice(firstKept);
   const oldest = keptBases[0] ?? newest;
@@ -205,7 +205,9 @@ export function planRetention(catalog: Catalog, publishedIndex: number, rules: R
   const goneSnapshots = catalog.snapshots.filter((snapshot) => (bases.includes(snapshot) ? !keptBases.includes(snapshot) : isOld(snapshot)));
   // One whose manifest cannot be read (its key may be missing from the key file) may be needed again, with what is behind it.
   const inDoubt = catalog.snapshots.find((snapshot) => !goneSnapshots.includes(snapshot) && hasManifest(snapshot) && snapshot.manifest === undefined);
-  const neededBehind = Math.min(oldest.index, inDoubt?.index ?? Infinity);
+  // Where no snapshot is as old as the window, the log from its first entry on takes the place of one, if it is whole.
+  const logBegins = startAt < 0 && segmentChain(catalog.segments, 0).lastIndex >= oldest.index;
+  const neededBehind = logBegins ? 0 : Math.min(oldest.index, inDoubt?.index ?? Infinity);
   const goneSegments = catalog.segments.filter(({ lastIndex }) => lastIndex <= neededBehind);
   const deletions = [
     ...goneSnapshots.flatMap(({ folder, objects }) => {

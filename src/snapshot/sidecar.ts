@@ -17,6 +17,7 @@
 import { assert } from '../base/assert.ts';
 import { Crc64 } from '../base/crc64.ts';
 import { OperationalError } from '../base/errors.ts';
+import { publishedFrom, type PublishedRecord } from '../commands/publishing.ts';
 import type { MachineState } from '../machine/machine.ts';
 import type { Digest } from '../keyspace/types.ts';
 import { VarintReader, VarintWriter } from './varints.ts';
@@ -140,6 +141,8 @@ interface Head {
   readonly databases: number;
   readonly hashKey: string;
   readonly settings: ReadonlyArray<readonly [string, number]>;
+  /** Not there if no snapshot was published before. */
+  readonly published?: PublishedRecord;
   readonly machineVersion: number;
   readonly digest: Digest;
   readonly rdbBytes: number;
@@ -147,7 +150,7 @@ interface Head {
 }
 
 function headOf({ state, machineVersion, digest, rdbBytes, rdbChecksum }: SidecarHead): Head {
-  const { index, term, timeMs, checkpoint, databases, settings } = state;
+  const { index, term, timeMs, checkpoint, databases, settings, published } = state;
   return {
     index,
     term,
@@ -156,6 +159,7 @@ function headOf({ state, machineVersion, digest, rdbBytes, rdbChecksum }: Sideca
     databases,
     hashKey: Buffer.from(state.hashKey).toString('hex'),
     settings,
+    ...(published === undefined ? {} : { published }),
     machineVersion,
     digest: { low: digest.low, high: digest.high },
     rdbBytes,
@@ -174,7 +178,9 @@ function headFrom(text: string): SidecarHead {
   const numbers = [index, term, timeMs, checkpoint?.index, databases, machineVersion, digest?.low, digest?.high, rdbBytes];
   const hashKey = new Uint8Array(Buffer.from(String(head.hashKey), 'hex'));
   if (!numbers.every(Number.isSafeInteger) || hashKey.length !== 16 || !Array.isArray(settings)) throw sidecarFault('its head lacks something');
-  const state = { index, term, timeMs, checkpoint, databases, hashKey, settings };
+  const published = publishedFrom(head.published);
+  if (head.published !== undefined && published === undefined) throw sidecarFault('its record of the snapshot before is damaged');
+  const state = { index, term, timeMs, checkpoint, databases, hashKey, settings, published };
   return { state, machineVersion, digest, rdbBytes, rdbChecksum };
 }
 

@@ -84,12 +84,14 @@ describe('what may be deleted', () => {
 
   test('a snapshot whose manifest cannot be read is kept through the window, with the log behind it, and told of', () => {
     const { snapshots, segments } = regular(10);
-    const catalog = { snapshots: snapshots.map((one) => (one.index === 1000 ? one : stored(one.index, one.modifiedMs, 'unreadable'))), segments };
+    const catalog = { snapshots: snapshots.map((one) => (one.index === 1000 ? one : stored(one.index, one.modifiedMs, 'unreadable'))), segments: segments.slice(1) };
     const plan = planRetention(catalog, 1000, rules, 10.5 * HOUR);
     expect(indexesOf(plan.kept)).toEqual([700, 800, 900, 1000]);
     expect(plan.deletions.filter((key) => key.includes('/log/')).at(-1)).toBe(segmentKey('c', 691, 700));
     expect(plan.warnings).toHaveLength(9);
     expect(plan.warnings[0]).toContain('does not hold: unreadable');
+    // With the log from its first entry on, there is a way to every moment of the window: it stays.
+    expect(planRetention({ ...catalog, segments }, 1000, rules, 10.5 * HOUR).deletions.filter((key) => key.includes('/log/'))).toEqual([]);
   });
 
   test('whatever the catalog: stopping anywhere leaves every moment of the window within reach', () => {

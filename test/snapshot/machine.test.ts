@@ -227,7 +227,12 @@ describe('a machine from a snapshot', () => {
         executed += all[0]!.filter((reply) => reply.startsWith('*1\r\n')).length;
         if (random.chance(0.02)) {
           const from = random.pick(machines);
-          const next = restored(snapshotOf(from), random);
+          let next = restored(snapshotOf(from), random);
+          if (random.chance(0.5)) {
+            const behind = random.pick([(): Machine => new Machine(table, silent, () => 0), newMachine])();
+            behind.adopt(next);
+            next = behind;
+          }
           expectSame(from, next, what);
           machines.push(next);
         }
