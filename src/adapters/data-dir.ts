@@ -1,7 +1,7 @@
 // A node's data directory: who it belongs to, the lock against a second process, and setting a damaged log aside.
-// Owns every file in it but log.db, which sqlite-log-file.ts owns:
+// Owns every file in it but those in log/, which wal-log.ts owns:
 //   identity.json   below                          lock.db    empty SQLite file, locked while a process has the directory
-//   log.db, -wal    the log (sqlite-log-file.ts)        LOCK       pid of that process, for the message only
+//   log/            the log, in segments                LOCK       pid of that process, for the message only
 //   restore/        the snapshot that the node starts from, if holdfast restore made it (src/snapshot/restore-files.ts)
 //   damaged-TIME/   logs that were set aside, kept until an operator removes them
 //
@@ -23,10 +23,13 @@ import Database from 'better-sqlite3';
 import { crc32c } from '../base/crc32c.ts';
 import { OperationalError, errorText } from '../base/errors.ts';
 import type { LogBase } from '../base/log-base.ts';
-import { createSqliteLog, syncDirectory } from './sqlite-log-file.ts';
+import { createWalLog } from './wal-log.ts';
+import { syncDirectory } from './wal-segment.ts';
 
 const FORMAT_VERSION = 1;
-const LOG_FILES = ['log.db-wal', 'log.db-shm', 'log.db'] as const;
+const LOG = 'log';
+/** A log of a release before 0.3, which kept it in SQLite. */
+const OLD_LOG = 'log.db';
 
 export interface DataDirMember {
   readonly id: number;
@@ -204,10 +207,10 @@ export function initDataDir(dir: string, init: DataDirInit): DataDirIdentity {
   const unlock = lock(dir);
   try {
     if (fs.existsSync(identityPath(dir))) throw refuse(`${dir} holds a node already; a directory is initialised once in its life`);
-    if (fs.existsSync(join(dir, 'log.db'))) {
+    if (fs.existsSync(join(dir, LOG))) {
       throw refuse(`${dir} holds a log without identity.json: either init did not finish (then empty the directory and repeat it) or the identity was lost (then restore it from a copy)`);
     }
-    createSqliteLog(join(dir, 'log.db'), identity, init.logBase);
+    createWalLog(join(dir, LOG), identity, init.logBase);
     writeIdentity(dir, identity);
   } finally {
     unlock();
@@ -224,7 +227,7 @@ export class DataDir {
 
   constructor(path: string, identity: DataDirIdentity, unlock: () => void) {
     this.path = path;
-    this.logPath = join(path, 'log.db');
+    this.logPath = join(path, LOG);
     this.#identity = identity;
     this.#unlock = unlock;
   }
@@ -264,6 +267,9 @@ export function openDataDir(dir: string, expected?: { readonly nodeName?: string
     if (expected?.clusterId !== undefined && expected.clusterId !== identity.clusterId) {
       throw refuse(`${dir} belongs to cluster ${identity.clusterId}, not ${expected.clusterId}; check the path in the configuration`);
     }
+    if (fs.existsSync(join(dir, OLD_LOG)) && !fs.existsSync(join(dir, LOG))) {
+      throw refuse(`${join(dir, OLD_LOG)} is a log in SQLite, which this release does not read; take it over with the release that wrote it: redis-cli SAVE there, holdfast import here`);
+    }
     const dataDir = new DataDir(dir, identity, unlock);
     if (identity.settingAside !== null) finishSettingAside(dataDir);
     return dataDir;
@@ -296,12 +302,11 @@ function finishSettingAside(dataDir: DataDir, before: (step: DataDirStep) => voi
   const target = join(path, identity.settingAside ?? '');
   try {
     makeDirectory(target);
-    for (const name of LOG_FILES) {
-      before('move');
-      const from = join(path, name);
-      if (!fs.existsSync(from)) continue;
-      if (fs.existsSync(join(target, name))) fs.rmSync(from);
-      else fs.renameSync(from, join(target, name));
+    before('move');
+    const from = join(path, LOG);
+    if (fs.existsSync(from)) {
+      if (fs.existsSync(join(target, LOG))) fs.rmSync(from, { recursive: true });
+      else fs.renameSync(from, join(target, LOG));
     }
     syncDirectory(target);
     syncDirectory(path);
@@ -310,7 +315,7 @@ function finishSettingAside(dataDir: DataDir, before: (step: DataDirStep) => voi
     throw refuse(`the log in ${path} cannot be moved to ${target}: ${errorText(thrown)}`, thrown);
   }
   before('create');
-  createSqliteLog(dataDir.logPath, identity);
+  createWalLog(dataDir.logPath, identity);
   before('done');
   dataDir.replaceIdentity({ ...identity, settingAside: null });
 }

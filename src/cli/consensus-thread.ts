@@ -13,7 +13,7 @@ import { noPeers } from '../adapters/no-peers.ts';
 import { NodeClock } from '../adapters/node-clock.ts';
 import { NodeEntropy } from '../adapters/node-entropy.ts';
 import { SharedCellWriter } from '../adapters/shared-cell.ts';
-import { failAfterCommits, openSqliteLog, type SqliteLog } from '../adapters/sqlite-log.ts';
+import { failAfterSyncs, openWalLog, type WalLog } from '../adapters/wal-log.ts';
 import { watchStalls } from '../adapters/stall-watch.ts';
 import { TcpPeers } from '../adapters/tcp-peers.ts';
 import { PortConsensusLink } from '../adapters/thread-link.ts';
@@ -58,16 +58,17 @@ export type ConsensusThreadMessage =
     }
   | { readonly type: 'failed'; readonly code: string; readonly message: string };
 
-function openLog(dataDir: DataDir, singleVoter: boolean, logger: Logger, failpoints: readonly string[]): SqliteLog {
+function openLog(dataDir: DataDir, singleVoter: boolean, logger: Logger, failpoints: readonly string[]): WalLog {
   const identity = (): { clusterId: string; incarnation: string } => dataDir.identity;
   const options = {
     path: dataDir.logPath,
+    onTrouble: (trouble: string) => logger.warn({ trouble }, 'the log on disk cannot be kept as it should be; nothing is lost so far'),
     ...(failpoints.length === 0 ? {} : { failpoints: failpointsOf(failpoints) }),
   };
   try {
-    const log = openSqliteLog({ ...options, identity: identity() });
-    if (log.walFound.state === 'torn-tail') {
-      logger.warn({ detail: log.walFound.detail }, 'the write-ahead log ends in a torn write, as after a crash; it was never acknowledged');
+    const log = openWalLog({ ...options, identity: identity() });
+    if (log.tornTail !== undefined) {
+      logger.warn({ detail: log.tornTail }, 'the write-ahead log ends in a torn write, as after a crash; it was never acknowledged');
     }
     return log;
   } catch (thrown) {
@@ -84,14 +85,14 @@ function openLog(dataDir: DataDir, singleVoter: boolean, logger: Logger, failpoi
       'the log on disk is damaged: it is set aside, this node does not vote from it, and fetches everything again from its peers',
     );
     setDamagedLogAside(dataDir, thrown.message);
-    return openSqliteLog({ ...options, identity: identity() });
+    return openWalLog({ ...options, identity: identity() });
   }
 }
 
-function failpointsOf(texts: readonly string[]): ReturnType<typeof failAfterCommits> {
+function failpointsOf(texts: readonly string[]): ReturnType<typeof failAfterSyncs> {
   const match = /^log-fsync-error-after (\d+)$/.exec(texts.join(' '));
   if (match === null) throw new OperationalError('CONFIG', `failpoint: '${texts.join(' ')}' is none; known: log-fsync-error-after N`);
-  return failAfterCommits(Number(match[1]));
+  return failAfterSyncs(Number(match[1]));
 }
 
 /** Kept for as long as the thread lives: collected, it would stop recording. */

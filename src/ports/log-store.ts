@@ -1,4 +1,4 @@
-// The log store: one node's Raft log and hard state on disk. Real: src/adapters/sqlite-log.ts. Simulated: test/simulation.
+// The log store: one node's Raft log and hard state on disk. Real: src/adapters/wal-log.ts. Simulated: test/simulation.
 //
 // What must hold:
 // - When an append's callback reports success, its entries and hard state survive a crash of process and machine.

@@ -1,10 +1,10 @@
 // What the log store knows of its log without reading it: base, end, terms and sizes, as readers see them, handed over or on
 // disk. What must hold: ranges rise in `from` and in `term`, and the first begins at the base.
-import { assert } from '../base/assert.ts';
-import { ENTRY_HEADER_BYTES, entryIndex, entryTerm } from '../base/entry.ts';
-import { ENTRY_BYTES_MAX } from '../base/limits.ts';
-import type { LogBase } from '../base/log-base.ts';
-import { LogSizes } from '../base/log-sizes.ts';
+import { assert } from './assert.ts';
+import { ENTRY_HEADER_BYTES, entryIndex, entryTerm } from './entry.ts';
+import { ENTRY_BYTES_MAX } from './limits.ts';
+import type { LogBase } from './log-base.ts';
+import { LogSizes } from './log-sizes.ts';
 
 /** Consecutive entries of one term: [from, next range's from). */
 interface TermRange {
@@ -70,13 +70,13 @@ export class LogShape {
     }
   }
 
-  /** What stood at its index and behind is gone. */
-  appended(entry: Uint8Array): void {
+  /** What stood at its index and behind is gone. `bytes` where `entry` is a header alone. */
+  appended(entry: Uint8Array, bytes = entry.length): void {
     const index = entryIndex(entry);
     const term = entryTerm(entry);
     while (this.#ranges.length > 1 && this.#ranges[this.#ranges.length - 1]!.from >= index) this.#ranges.pop();
     if (this.lastTerm !== term) this.#ranges.push({ from: index, term });
-    this.#sizes.add(index, entry.length);
+    this.#sizes.add(index, bytes);
     this.#lastIndex = index;
   }
 
