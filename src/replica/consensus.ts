@@ -17,7 +17,7 @@ import {
 } from '../base/limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { LeaseCellWriter } from '../ports/lease-cell.ts';
-import type { CommittedEntry, ConsensusLink, EngineMessage, MemberState } from '../ports/link.ts';
+import type { CommittedEntry, ConsensusLink, EngineMessage, MemberState, RaftRole } from '../ports/link.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { LogStore } from '../ports/log-store.ts';
 import type { PeerIdentity, Transport } from '../ports/transport.ts';
@@ -26,6 +26,7 @@ import { MessageType, type Entry, type Message, type Ready } from '../raft/types
 import { CachedLog } from './cached-log.ts';
 import { Handover } from './handover.ts';
 import { Members } from './members.ts';
+import { OwnProposals } from './own-proposals.ts';
 import {
   decodePeerMessage,
   encodeForward,
@@ -66,27 +67,17 @@ const FORWARDING_MS = 100;
 const NO_BYTES = new Uint8Array(0);
 const NO_BODY: readonly Uint8Array[] = [];
 
-interface OwnProposal {
-  readonly term: number;
-  readonly id: number;
-  readonly takenMs: number;
-  /** Infinity until then. */
-  persistedMs: number;
-  /** The engine knows its place in the log. */
-  told: boolean;
-}
-
 export class Consensus {
   readonly #options: ConsensusOptions;
   readonly #raft: RaftNode;
   readonly #log: CachedLog;
   readonly #members: Members;
   readonly #handover: Handover;
-  /** The engine's proposals in the log and not yet committed, by index. */
-  readonly #proposals = new Map<number, OwnProposal>();
+  readonly #proposals = new OwnProposals();
   /** When each peer last forwarded writes to us. */
   readonly #forwardedAtMs = new Map<number, number>();
   #commitNewsDue = false;
+  #toldState: { readonly role: RaftRole; readonly term: number; readonly leader: number } = { role: 'follower', term: 0, leader: 0 };
   /** Raft read contexts → the engine's read-index requests. */
   readonly #reads = new Map<number, number>();
   #nextRead = 1;
@@ -150,8 +141,16 @@ export class Consensus {
     });
     transport.start({
       admit: (peer) => this.#admit(peer),
-      connected: (peer) => this.#guard(() => this.#members.connected(peer)),
-      disconnected: (nodeId) => this.#guard(() => this.#members.disconnected(nodeId)),
+      connected: (peer) =>
+        this.#guard(() => {
+          this.#members.connected(peer);
+          this.#tellState();
+        }),
+      disconnected: (nodeId) =>
+        this.#guard(() => {
+          this.#members.disconnected(nodeId);
+          this.#tellState();
+        }),
       message: (from, head, body) => this.#guard(() => this.#fromPeer(from, head, body)),
       refused: (nodeId, reason) => this.#members.logRefusal(nodeId, reason, false),
     });
@@ -212,7 +211,7 @@ export class Consensus {
           link.send({ type: 'refused', id: message.id, reason: result.reason });
           return;
         }
-        this.#proposals.set(result.index, { term: result.term, id: message.id, takenMs, persistedMs: Infinity, told: false });
+        this.#proposals.add(result.index, result.term, message.id, takenMs);
         return;
       }
       case 'forward': {
@@ -335,7 +334,7 @@ export class Consensus {
       const last = ready.entries.at(-1);
       this.#append(ready.entries, ready.hardState, undefined, () => {
         if (last !== undefined) {
-          this.#timePersisted(ready.entries);
+          this.#proposals.persisted(ready.entries, this.#now());
           this.#raft.persisted(last.term, last.index);
         }
         for (const message of after) this.#send(message);
@@ -348,14 +347,6 @@ export class Consensus {
     for (const state of ready.readStates) this.#answerRead(state.context, state.index, state.timeMs);
     for (const context of ready.readFailures) this.#failRead(context);
     this.#deliver();
-  }
-
-  #timePersisted(entries: readonly Entry[]): void {
-    const nowMs = this.#now();
-    for (const entry of entries) {
-      const own = this.#proposals.get(entry.index);
-      if (own !== undefined) own.persistedMs = nowMs;
-    }
   }
 
   #append(
@@ -439,17 +430,23 @@ export class Consensus {
       { role: state.role, term: state.term, leader: state.leader === 0 ? 'none' : this.#members.name(state.leader) },
       'raft state changed',
     );
-    this.#options.link.send({ type: 'state', role: state.role, leader: state.leader, term: state.term });
+    this.#tellState();
     if (state.role === 'leader') this.#members.lead();
+  }
+
+  /** A leader that this node cannot reach is none to the engine: what clients write then waits for one instead of being refused. */
+  #tellState(): void {
+    const { role, term, leader } = this.#raft.status();
+    const reachable = leader === this.#options.id || this.#members.isConnected(leader) ? leader : 0;
+    const told = this.#toldState;
+    if (told.role === role && told.term === term && told.leader === reachable) return;
+    this.#toldState = { role, term, leader: reachable };
+    this.#options.link.send({ type: 'state', role, leader: reachable, term });
   }
 
   /** The engine needs the place of a proposal only once it may be lost; a committed one comes with its name. */
   #tellPlaces(): void {
-    for (const [index, proposal] of this.#proposals) {
-      if (proposal.told) continue;
-      proposal.told = true;
-      this.#options.link.send({ type: 'appended', id: proposal.id, term: proposal.term, index });
-    }
+    for (const [index, { id, term }] of this.#proposals.untold()) this.#options.link.send({ type: 'appended', id, term, index });
   }
 
   /** Hands committed entries to the engine, as far as its window allows. */
@@ -458,13 +455,12 @@ export class Consensus {
       const from = this.#delivered + 1;
       const entries = this.#log.entries(from, this.#commit, APPEND_MESSAGE_BYTES_MAX);
       const out: CommittedEntry[] = [];
-      const committedMs = this.#proposals.size === 0 ? 0 : this.#now();
+      const committedMs = this.#proposals.isEmpty ? 0 : this.#now();
       for (const entry of entries) {
         this.#delivered = entry.index;
         this.#unappliedBytes += entry.bytes.length;
-        const own = this.#proposals.get(entry.index);
-        if (own !== undefined) this.#proposals.delete(entry.index);
-        const proposal = own !== undefined && own.term === entry.term ? own.id : 0;
+        const own = this.#proposals.committed(entry);
+        const proposal = own?.id ?? 0;
         if (entry.kind === EntryKind.membership) this.#members.committed(entry);
         out.push({
           index: entry.index,

@@ -23,12 +23,12 @@ import { NullReply } from '../resp/null-reply.ts';
 import type { Reply } from '../resp/reply.ts';
 import { keepOwn, piecesOf, soundBoot, waitersOf, waitersOfEntry, type Piece } from './batches.ts';
 import { Forwards } from './forwards.ts';
-import { Gathering } from './gathering.ts';
+import { FULL_RECORDS, Gathering } from './gathering.ts';
 import { Proposals, type Proposal } from './proposals.ts';
 import { InternalRecords } from './internal-records.ts';
 import { LogClock } from './log-clock.ts';
 import { Reads } from './reads.ts';
-import { Requests, type ConsensusStatus } from './requests.ts';
+import { Requests } from './requests.ts';
 import { WriteTimings } from './write-timings.ts';
 
 /** What the engine needs of the server. Sessions are numbers here. */
@@ -103,7 +103,7 @@ export class Engine implements ApplySink {
   readonly timings = new WriteTimings();
   readonly #repliesSent = (): void => this.timings.sent(this.#options.clock.monotonicMs());
   readonly #gathering: Gathering;
-  readonly #requests: Requests;
+  readonly requests: Requests;
   #wasCongested = false;
   /** Applied, and not yet told to consensus. */
   #appliedBytes = 0;
@@ -126,7 +126,7 @@ export class Engine implements ApplySink {
     this.machine = options.machine;
     this.logClock = new LogClock(options.clock);
     this.#gathering = new Gathering(options.clock, () => this.flush());
-    this.#requests = new Requests(options.link);
+    this.requests = new Requests(options.link);
     const machine = options.machine;
     this.reads = new Reads({
       cell: options.cell,
@@ -223,9 +223,8 @@ export class Engine implements ApplySink {
       this.#refuseBatch(Errors.clusterDown);
     } else if (this.role === 'leader') {
       const full = batch.recordBytes >= BATCH_TARGET_BYTES || batch.count >= BATCH_RECORDS_MAX;
-      if (!this.machine.bootstrapped) return;
       if (!full && (this.#proposals.size >= PROPOSALS_IN_FLIGHT_MAX || this.#gathering.holds(batch.count))) return;
-      this.#propose();
+      this.flushNow();
     } else if (this.leader !== 0) {
       this.#forward();
     }
@@ -333,25 +332,16 @@ export class Engine implements ApplySink {
         this.#options.host.stateChanged();
         return;
       case 'status':
-        this.#requests.onStatus(message);
+        this.requests.onStatus(message);
         return;
       case 'transferred':
-        this.#requests.onTransferred(message.id, message.error);
+        this.requests.onTransferred(message.id, message.error);
         return;
       case 'stopped':
         this.#stopped = true;
         this.#options.host.stopped(message.reason);
         return;
     }
-  }
-
-  /** Asks consensus for what only it knows. */
-  status(done: (status: ConsensusStatus) => void): void {
-    this.#requests.status(done);
-  }
-
-  transfer(target: number, done: (error: string | undefined) => void): void {
-    this.#requests.transfer(target, done);
   }
 
   shutdown(): void {
@@ -416,6 +406,9 @@ export class Engine implements ApplySink {
   #applyAll(entries: readonly CommittedEntry[]): void {
     let bytes = 0;
     let own = 0;
+    // What fills an entry by itself goes to disk while these are applied.
+    const inFlight = this.#proposals.size - entries.filter(({ proposal }) => proposal !== 0).length;
+    if (this.role === 'leader' && inFlight < PROPOSALS_IN_FLIGHT_MAX && this.#batch.count >= FULL_RECORDS) this.flushNow();
     for (const committed of entries) {
       if (committed.proposal !== 0) own += entryRecordCount(this.#proposals.entry(committed.proposal));
       bytes += this.#applyOne(committed);
