@@ -6,8 +6,11 @@ import type { CommandSpec } from './spec.ts';
 import { NO_KEYS } from './spec.ts';
 import { Errors } from './errors.ts';
 import { replyHelp } from './connection.ts';
+import { valueDigest } from './value-digest.ts';
 
 const HELP = [
+  'DIGEST-VALUE <key> [<key> ...]',
+  '    A digest of each value, the same for the same value under another key or in another encoding.',
   'ERROR <string>',
   '    Answer with this error.',
   'OBJECT <key>',
@@ -118,6 +121,12 @@ function object(context: CommandContext): void {
   );
 }
 
+function digestValues(context: CommandContext): void {
+  const { args, keyspace, reply } = context;
+  reply.array(args.count - 2);
+  for (let i = 2; i < args.count; i++) reply.simple(valueDigest(keyspace, context.lookupPeek(i)));
+}
+
 function debug(context: CommandContext): void {
   const { args, reply } = context;
   if (!allowed(context)) {
@@ -126,6 +135,7 @@ function debug(context: CommandContext): void {
     );
   }
   if (args.count === 2 && args.is(1, 'HELP')) return replyHelp(reply, 'debug', HELP);
+  if (args.count >= 2 && args.is(1, 'DIGEST-VALUE')) return digestValues(context);
   if (args.count === 3) {
     if (args.is(1, 'SLEEP')) return sleep(context);
     if (args.is(1, 'SET-ACTIVE-EXPIRE')) return setActiveExpire(context);

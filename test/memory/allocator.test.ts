@@ -90,6 +90,19 @@ describe('allocator', () => {
     expect(memory.allocateBig(BIG_BYTES)).toBe(big);
   });
 
+  test('a segment that goes is let go of at once', () => {
+    const memory = new Memory();
+    const handles = Array.from({ length: 5 }, () => memory.allocate(BLOCK_BYTES_MAX));
+    expect(memory.segments.count).toBe(3);
+    const buffers = [1, 2, 3].map((segment) => memory.bytes[segment]!.buffer);
+    for (const handle of handles) memory.free(handle);
+    expect(memory.segments.count).toBe(1);
+    expect(buffers.filter((buffer) => buffer.byteLength > 0)).toHaveLength(1);
+    memory.reset();
+    expect(memory.segments.count).toBe(0);
+    expect(buffers.filter((buffer) => buffer.byteLength > 0)).toHaveLength(0);
+  });
+
   test('a handle that is no block is refused', () => {
     const memory = new Memory();
     const handle = memory.allocate(100);
