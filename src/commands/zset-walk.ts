@@ -1,5 +1,5 @@
 // Sorted sets without a range: ZSCAN and ZRANDMEMBER. A large set is scanned in the order of its hash table, whose cursor is a
-// hash (memory/hash-pages.ts); a packed one comes whole.
+// hash, its bits read backwards (memory/member-table.ts); a packed one comes whole.
 import { formatDouble17 } from '../base/double.ts';
 import { ScoreText } from '../keyspace/zset-score.ts';
 import type { ZsetView } from '../keyspace/zset-view.ts';

@@ -22,6 +22,7 @@ import type { Logger } from '../ports/logger.ts';
 import { NullReply } from '../resp/null-reply.ts';
 import type { Reply } from '../resp/reply.ts';
 import { keepOwn, piecesOf, soundBoot, waitersOf, waitersOfEntry, type Piece } from './batches.ts';
+import { Congestion } from './congestion.ts';
 import { Forwards } from './forwards.ts';
 import { FULL_RECORDS, Gathering } from './gathering.ts';
 import { Proposals, type Proposal } from './proposals.ts';
@@ -104,7 +105,7 @@ export class Engine implements ApplySink {
   readonly #repliesSent = (): void => this.timings.sent(this.#options.clock.monotonicMs());
   readonly #gathering: Gathering;
   readonly requests: Requests;
-  #wasCongested = false;
+  readonly congestion = new Congestion(() => this.congested, () => this.#options.host.uncongested());
   /** Applied, and not yet told to consensus. */
   #appliedBytes = 0;
   role: RaftRole = 'follower';
@@ -178,6 +179,14 @@ export class Engine implements ApplySink {
   /** Too much is on its way to the log: sockets should not be read until `uncongested`. */
   get congested(): boolean {
     return this.#proposals.bytes + this.#batch.recordBytes > BACKLOG_BYTES_MAX || this.#forwards.bytes > FORWARDED_BYTES_MAX;
+  }
+
+  /** Before a connection's input is looked at: applies what is committed by now, so that the log does not wait for all of the turn's input. */
+  catchUp(): void {
+    if (this.#proposals.size === 0) return;
+    const { cell, link } = this.#options;
+    cell.load();
+    if (cell.commit > this.machine.appliedIndex) link.poll();
   }
 
   // --- writes
@@ -425,18 +434,7 @@ export class Engine implements ApplySink {
     this.#maybeBootstrap();
     if (own > 0 && this.#proposals.size === 0) this.#gathering.begin(own, this.#batch.count);
     this.flush();
-    this.#checkCongestion();
-  }
-
-  #checkCongestion(): void {
-    if (!this.#wasCongested || this.congested) return;
-    this.#wasCongested = false;
-    this.#options.host.uncongested();
-  }
-
-  /** Remembers that somebody stopped reading sockets on account of `congested`. */
-  noteCongestion(): void {
-    this.#wasCongested = true;
+    this.congestion.check();
   }
 
   #applyOne(committed: CommittedEntry): number {
@@ -517,7 +515,7 @@ export class Engine implements ApplySink {
     const waited = now - this.#batchOpenedMs;
     if (this.#batch.count > 0 && this.leader === 0 && waited > this.#options.leaderWaitMs) this.#refuseBatch(Errors.clusterDown);
     this.#maybeBootstrap();
-    this.#checkCongestion();
+    this.congestion.check();
     this.#options.host.flush();
   }
 }

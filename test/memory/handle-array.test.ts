@@ -26,7 +26,7 @@ describe('array of handles', () => {
       } else {
         const position = random.below(model.length);
         model[position] = random.uint32();
-        array.set(words, AT, position, model[position]!);
+        array.set(words, AT, position, model[position]);
       }
       if (array.length(words, AT) !== model.length) expect.fail(`seed ${seed}: ${array.length(words, AT)}, not ${model.length}`);
       const room = Math.max(4 * model.length, 8);

@@ -174,6 +174,9 @@ export class ManualNode {
   readonly outbox: EngineMessage[] = [];
   readonly threw: string[] = [];
   #tell: (message: ConsensusMessage) => void = () => undefined;
+  /** Committed messages that have arrived and that the event loop has not come to. */
+  readonly #arrived: ConsensusMessage[] = [];
+  #held = false;
   #index = 0;
   #timeMs = 0;
   #connections = 0;
@@ -203,6 +206,9 @@ export class ManualNode {
         if (message.type !== 'applied' && message.type !== 'status') this.outbox.push(message);
       },
       onMessage: (handler) => (this.#tell = handler),
+      poll: () => {
+        for (const message of this.#arrived.splice(0)) this.#tell(message);
+      },
     };
     this.engine = new Engine({
       machine: this.machine, link, cell: this.cell, clock: this.clock, logger: silent,
@@ -281,6 +287,13 @@ export class ManualNode {
     }
   }
 
+  /** Commits what is proposed; the engine learns of it only if it polls. */
+  arriveCommitted(): void {
+    this.#held = true;
+    this.commitAll();
+    this.#held = false;
+  }
+
   /** The leader commits a forwarded batch. */
   commitForward(forward: Forward): void {
     this.outbox.splice(this.outbox.indexOf(forward), 1);
@@ -303,11 +316,13 @@ export class ManualNode {
     sealEntry(entry, term, index, this.#timeMs);
     if (entryIndex(entry) !== index) throw new Error('sealed');
     this.cell.commit = index;
-    if (proposal !== 0) this.tell({ type: 'appended', id: proposal, term, index });
+    if (proposal !== 0 && !this.#held) this.tell({ type: 'appended', id: proposal, term, index });
     const now = this.clock.nowMs;
-    this.tell({
+    const message: ConsensusMessage = {
       type: 'committed',
       entries: [{ index, term, timeMs: this.#timeMs, proposal, bytes: entry, takenMs: now, persistedMs: now, committedMs: now }],
-    });
+    };
+    if (this.#held) this.#arrived.push(message);
+    else this.tell(message);
   }
 }
