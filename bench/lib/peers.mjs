@@ -10,9 +10,9 @@ const READY_MS_MAX = 30_000;
 const GOODBYE_MS_MAX = 10_000;
 
 const redis = (port, dir, extra) => ['redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--dir', dir, ...extra]];
-const holdfast = (nodes) => (port, dir, dist) => [
+const holdfast = (nodes) => (port, dir, dist, extra) => [
   process.execPath,
-  [path.join(dist, 'cli/main.js'), 'local', '--nodes', String(nodes), '--port', String(port), '--dir', dir, '--loglevel', 'warning'],
+  [path.join(dist, 'cli/main.js'), 'local', '--nodes', String(nodes), '--port', String(port), '--dir', dir, '--loglevel', 'warning', ...extra],
 ];
 
 const KINDS = {
@@ -99,14 +99,15 @@ export class Peers {
     this.#dist = dist ?? path.join(root, 'dist');
   }
 
-  async start(name) {
+  /** With `watchStalls` stalls are measured finely. */
+  async start(name, { watchStalls = false } = {}) {
     const kind = KINDS[name];
     const port = this.#base + kind.offset;
     if (await answers(port)) throw new Error(`something answers on port ${port} already; choose another with --port`);
     const dir = path.join(this.#scratch, `${name}-${++this.#started}`);
     fs.mkdirSync(dir);
     const log = fs.openSync(`${dir}.log`, 'w');
-    const [command, args] = kind.command(port, dir, this.#dist);
+    const [command, args] = kind.command(port, dir, this.#dist, watchStalls ? ['--stall-resolution-ms', '5'] : []);
     const child = spawn(command, args, { cwd: dir, stdio: ['ignore', log, log], detached: true });
     fs.closeSync(log);
     const peer = new Peer(name, child, dir);

@@ -29,6 +29,7 @@ export interface ConsensusThreadData {
   readonly peerBind: string;
   readonly peerPort: number;
   readonly heartbeatMs: number;
+  readonly stallResolutionMs: number;
   readonly electionMs: number;
   readonly leaseDriftMs: number;
   readonly readConsistency: 'lease' | 'quorum';
@@ -88,7 +89,7 @@ function failpointsOf(texts: readonly string[]): ReturnType<typeof failAfterComm
 }
 
 /** Kept for as long as the thread lives: collected, it would stop recording. */
-const stallHistogram = watchStalls();
+const stallHistogram = watchStalls((workerData as ConsensusThreadData).stallResolutionMs);
 
 async function connectPeers(data: ConsensusThreadData, dataDir: DataDir, entropy: NodeEntropy, logger: Logger): Promise<TcpPeers> {
   const { nodeId, clusterId, incarnation, rejoining } = dataDir.identity;
