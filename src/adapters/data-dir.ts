@@ -28,7 +28,7 @@ import { syncDirectory } from './wal-segment.ts';
 
 const FORMAT_VERSION = 1;
 const LOG = 'log';
-/** A log of a release before 0.3, which kept it in SQLite. */
+/** The log of a Holdfast before the first release, in SQLite. */
 const OLD_LOG = 'log.db';
 
 export interface DataDirMember {
@@ -268,7 +268,7 @@ export function openDataDir(dir: string, expected?: { readonly nodeName?: string
       throw refuse(`${dir} belongs to cluster ${identity.clusterId}, not ${expected.clusterId}; check the path in the configuration`);
     }
     if (fs.existsSync(join(dir, OLD_LOG)) && !fs.existsSync(join(dir, LOG))) {
-      throw refuse(`${join(dir, OLD_LOG)} is a log in SQLite, which this release does not read; take it over with the release that wrote it: redis-cli SAVE there, holdfast import here`);
+      throw refuse(`${join(dir, OLD_LOG)} is a log in SQLite, as before the first release, and is not read any more; make a new cluster and copy the keys over from the old program`);
     }
     const dataDir = new DataDir(dir, identity, unlock);
     if (identity.settingAside !== null) finishSettingAside(dataDir);

@@ -4,8 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach } from 'vitest';
 import { EntryKind, makeEntry, sealEntry } from '../../src/base/entry.ts';
-import type { SqliteLog } from '../../src/adapters/sqlite-log.ts';
-import type { LogAppend } from '../../src/ports/log-store.ts';
+import type { LogAppend, LogStore } from '../../src/ports/log-store.ts';
 
 const made: string[] = [];
 
@@ -31,22 +30,46 @@ export function sealed(index: number, term: number, bytes: number, fill = index)
 }
 
 /** Resolves when the append is persisted, rejects with its error. */
-export function appended(log: SqliteLog, append: LogAppend): Promise<void> {
+export function appended(log: LogStore, append: LogAppend): Promise<void> {
   return new Promise((resolve, reject) => {
     log.append(append, (error) => (error === undefined ? resolve() : reject(error)));
   });
 }
 
-/** log.db and its WAL as they are now: what a killed process leaves. */
+/** The directory of the log as it is now: what a killed process leaves. */
 export function copyLog(from: string, toDir: string): string {
-  fs.mkdirSync(toDir, { recursive: true });
-  const to = join(toDir, 'log.db');
-  for (const suffix of ['', '-wal']) {
-    fs.rmSync(to + suffix, { force: true });
-    if (fs.existsSync(from + suffix)) fs.copyFileSync(from + suffix, to + suffix);
-  }
-  fs.rmSync(`${to}-shm`, { force: true });
+  const to = join(toDir, 'log');
+  fs.rmSync(to, { recursive: true, force: true });
+  fs.cpSync(from, to, { recursive: true });
   return to;
+}
+
+/** Paths of the segments of the log in `path`, in order. */
+export const segmentsOf = (path: string): string[] =>
+  fs.readdirSync(path).filter((name) => name.endsWith('.log')).sort().map((name) => join(path, name));
+
+/** Where frames begin in a segment, found by its salt: independent of the code that reads it. */
+export function framesIn(segment: string): number[] {
+  const bytes = fs.readFileSync(segment);
+  const salt = bytes.subarray(24, 32);
+  const frames: number[] = [];
+  for (let at = bytes.indexOf(salt, 4096); at >= 0; at = bytes.indexOf(salt, at + 1)) frames.push(at - 8);
+  return frames;
+}
+
+/** Where the last byte other than zero stands, plus one. */
+export function usedBytes(segment: string): number {
+  const bytes = fs.readFileSync(segment);
+  let end = bytes.length;
+  while (end > 0 && bytes[end - 1] === 0) end--;
+  return end;
+}
+
+/** Zeros over bytes [from, to): what a write that did not reach the disk leaves. */
+export function wipe(path: string, from: number, to: number): void {
+  const fd = fs.openSync(path, 'r+');
+  fs.writeSync(fd, Buffer.alloc(to - from), 0, to - from, from);
+  fs.closeSync(fd);
 }
 
 export function flipBit(path: string, byte: number, bit: number): void {

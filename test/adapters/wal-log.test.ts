@@ -1,35 +1,35 @@
 import { execFileSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
-import Database from 'better-sqlite3';
 import { afterEach, describe, expect, test } from 'vitest';
-import { createSqliteLog } from '../../src/adapters/sqlite-log-file.ts';
-import { failAfterCommits, openSqliteLog } from '../../src/adapters/sqlite-log.ts';
-import type { LogFailpoints, SqliteLog } from '../../src/adapters/sqlite-log.ts';
+import { createWalLog, failAfterSyncs, openWalLog } from '../../src/adapters/wal-log.ts';
+import type { LogFailpoints, WalLog } from '../../src/adapters/wal-log.ts';
 import { OperationalError } from '../../src/base/errors.ts';
 import { ENTRY_HEADER_BYTES, entryIndex } from '../../src/base/entry.ts';
-import { MiB } from '../../src/base/limits.ts';
+import { FRAME_HEADER_BYTES } from '../../src/adapters/wal-frame.ts';
+import { SEGMENT_HEADER_BYTES } from '../../src/adapters/wal-segment.ts';
+import { KiB, MiB } from '../../src/base/limits.ts';
 import { Prng } from '../../src/base/prng.ts';
 import type { HardState } from '../../src/ports/log-store.ts';
 import { startScript } from './child-script.ts';
-import { appended, copyLog, flipBit, freshSeed, sealed, tempDir } from './temp-dir.ts';
+import { appended, copyLog, flipBit, framesIn, freshSeed, sealed, segmentsOf, tempDir, usedBytes, wipe } from './temp-dir.ts';
 
 const identity = { clusterId: 'c1', incarnation: '0123456789abcdef0123456789abcdef' };
-const opened: SqliteLog[] = [];
+const opened: WalLog[] = [];
 
 afterEach(() => {
   for (const log of opened.splice(0)) log.close();
 });
 
-function open(path: string, extra: { failpoints?: LogFailpoints; onFatal?: (error: OperationalError) => void } = {}): SqliteLog {
-  const log = openSqliteLog({ path, identity, ...extra });
+function open(path: string, extra: { failpoints?: LogFailpoints; onFatal?: (error: OperationalError) => void; onTrouble?: (text: string) => void; segmentBytes?: number } = {}): WalLog {
+  const log = openWalLog({ path, identity, ...extra });
   opened.push(log);
   return log;
 }
 
-function fresh(extra: Parameters<typeof open>[1] = {}): { path: string; log: SqliteLog } {
-  const path = join(tempDir(), 'log.db');
-  createSqliteLog(path, identity);
+function fresh(extra: Parameters<typeof open>[1] = {}): { path: string; log: WalLog } {
+  const path = join(tempDir(), 'log');
+  createWalLog(path, identity);
   return { path, log: open(path, extra) };
 }
 
@@ -43,21 +43,21 @@ function openFails(path: string): OperationalError {
   throw new Error(`${path} opened`);
 }
 
-const readAll = (log: SqliteLog): Uint8Array[] => (log.lastIndex === 0 ? [] : log.read(log.firstIndex, log.lastIndex, Infinity));
+const readAll = (log: WalLog): Uint8Array[] => (log.lastIndex === 0 ? [] : log.read(log.firstIndex, log.lastIndex, Infinity));
 
 describe('the log store', () => {
   test('an empty log', () => {
     const { log } = fresh();
     expect(log.hardState).toEqual({ term: 0, vote: 0, commit: 0 });
     expect([log.firstIndex, log.lastIndex, log.term(0), log.term(1)]).toEqual([1, 0, 0, undefined]);
-    expect(log.walFound.state).toBe('absent');
+    expect(log.tornTail).toBeUndefined();
   });
 
   test('append, read back, close, open again', async () => {
     const { path, log } = fresh();
     const entries = [sealed(1, 1, 10), sealed(2, 1, 100), sealed(3, 4, 5000)];
     await appended(log, { hardState: { term: 4, vote: 2, commit: 1 }, entries, meta: new Map([['peers', new Uint8Array([1, 2])]]) });
-    const check = (l: SqliteLog): void => {
+    const check = (l: WalLog): void => {
       expect(l.hardState).toEqual({ term: 4, vote: 2, commit: 1 });
       expect([l.firstIndex, l.lastIndex]).toEqual([1, 3]);
       expect([0, 1, 2, 3, 4].map((i) => l.term(i))).toEqual([0, 1, 1, 4, undefined]);
@@ -68,7 +68,6 @@ describe('the log store', () => {
     };
     check(log);
     log.close();
-    expect(fs.existsSync(`${path}-wal`)).toBe(false);
     check(open(path));
   });
 
@@ -99,7 +98,7 @@ describe('the log store', () => {
     await appended(log, { entries: [1, 2, 3, 4, 5].map((i) => sealed(i, i < 3 ? 1 : 2, 3000)) });
     const replacement = sealed(3, 7, 20, 99);
     await appended(log, { hardState: { term: 7, vote: 0, commit: 2 }, entries: [replacement] });
-    const check = (l: SqliteLog): void => {
+    const check = (l: WalLog): void => {
       expect(l.lastIndex).toBe(3);
       expect([2, 3, 4].map((i) => l.term(i))).toEqual([1, 7, undefined]);
       expect(l.read(3, 3, 1)).toEqual([replacement]);
@@ -121,18 +120,16 @@ describe('the log store', () => {
     await appended(log, { entries: [sealed(2, 3, 1)] });
   });
 
-  test('entries of tens of MiB, in parts, from shared memory', async () => {
+  test('entries of tens of MiB, from shared memory', async () => {
     const { path, log } = fresh();
     const big = sealed(1, 1, 48 * MiB);
     const shared = new Uint8Array(new SharedArrayBuffer(big.length));
     shared.set(big);
     await appended(log, { entries: [shared] });
-    await new Promise((resolve) => setImmediate(resolve)); // the checkpoint
     await appended(log, { entries: [sealed(2, 1, 1)] });
     const read = log.read(1, 2, 1);
     expect(read).toHaveLength(1);
     expect(Buffer.compare(read[0]!, big)).toBe(0);
-    // Exactly two parts, then one that is replaced whole.
     const even = sealed(2, 2, 64 * MiB - ENTRY_HEADER_BYTES);
     await appended(log, { hardState: { term: 2, vote: 1, commit: 0 }, entries: [even] });
     log.close();
@@ -145,24 +142,30 @@ describe('the log store', () => {
     expect(open(path).lastIndex).toBe(1);
   });
 
-  test('checkpoints keep the WAL short', async () => {
-    const { path, log } = fresh();
-    for (let i = 1; i <= 3000; i++) {
-      await appended(log, { entries: [sealed(i, 1, 3000)] });
-      if (i % 50 === 0) await new Promise((resolve) => setImmediate(resolve));
+  test('rolls from segment to segment, made ahead of their use', async () => {
+    const { path, log } = fresh({ segmentBytes: 256 * KiB });
+    for (let i = 1; i <= 1500; i++) {
+      await appended(log, { hardState: { term: 1, vote: i % 5, commit: i - 1 }, entries: [sealed(i, 1, 3000)], meta: new Map([[`m${i % 3}`, new Uint8Array([i])]]) });
+      if (i % 4 === 0) await new Promise((resolve) => setTimeout(resolve, 0));
     }
-    expect(fs.statSync(`${path}-wal`).size).toBeLessThan(12 * MiB);
-    expect(open(copyLog(path, tempDir())).lastIndex).toBe(3000);
+    const sizes = segmentsOf(path).map((one) => fs.statSync(one).size);
+    expect(sizes.length).toBeGreaterThan(12);
+    expect(sizes[0]).toBe(1 * MiB);
+    expect(new Set(sizes.slice(1))).toEqual(new Set([256 * KiB]));
+    const again = open(copyLog(path, tempDir()));
+    expect(readAll(again).map(entryIndex)).toEqual(Array.from({ length: 1500 }, (_, i) => i + 1));
+    expect(again.hardState).toEqual({ term: 1, vote: 0, commit: 1499 });
+    expect(['m0', 'm1', 'm2'].map((name) => again.meta(name)?.[0])).toEqual([1500 % 256, 1498 % 256, 1499 % 256]);
+    expect(again.tornTail).toBeUndefined();
   });
 
-  test('an open log is locked, another node and another cluster are refused', () => {
+  test('another node and another cluster are refused', () => {
     const { path, log } = fresh();
-    expect(openFails(path)).toMatchObject({ code: 'DATA_DIR', message: expect.stringMatching(/in use/) as string });
     log.close();
     for (const other of [{ ...identity, clusterId: 'c2' }, { ...identity, incarnation: 'f'.repeat(32) }]) {
-      expect(() => openSqliteLog({ path, identity: other })).toThrow(/belongs to .*"c1"/);
+      expect(() => openWalLog({ path, identity: other })).toThrow(/belongs to .*"c1"/);
     }
-    expect(() => createSqliteLog(path, identity)).toThrow(/never overwritten/);
+    expect(() => createWalLog(path, identity)).toThrow(/never overwritten/);
     expect(open(path).lastIndex).toBe(0);
   });
 });
@@ -173,7 +176,7 @@ describe('failure', () => {
     let failing = false;
     const { path, log } = fresh({
       onFatal: (error) => fatal.push(error.code),
-      failpoints: { beforeCommit: () => { if (failing) throw new Error('EIO'); } },
+      failpoints: { beforeSync: () => { if (failing) throw new Error('EIO'); } },
     });
     const one = sealed(1, 1, 10);
     const two = sealed(2, 1, 10);
@@ -192,23 +195,29 @@ describe('failure', () => {
     expect(log.read(1, 3, 60)).toEqual([one]);
     expect(log.read(2, 3, 60)).toEqual([three]);
     log.close();
+    // What the failed sync left in the file may be there after a restart, as whole as if it had been reported.
     const again = open(path);
-    expect(readAll(again)).toEqual([one, two]);
-    expect(again.hardState).toEqual({ term: 1, vote: 1, commit: 0 });
+    expect(readAll(again)).toEqual([one, three]);
+    expect(again.hardState).toEqual({ term: 2, vote: 3, commit: 1 });
   });
 
-  test('of a checkpoint stops the store too', async () => {
-    let fatal: OperationalError | undefined;
-    const { log } = fresh({ onFatal: (error) => { fatal = error; }, failpoints: { beforeCheckpoint: () => { throw new Error('EIO'); } } });
-    for (let i = 1; i <= 600; i++) await appended(log, { entries: [sealed(i, 1, 20_000)] });
-    await new Promise((resolve) => setImmediate(resolve));
-    expect(fatal?.message).toMatch(/a checkpoint failed: EIO/);
-    await expect(appended(log, { entries: [sealed(601, 1, 1)] })).rejects.toMatchObject({ code: 'LOG_WRITE' });
-    expect(log.read(600, 601, Infinity).map(entryIndex)).toEqual([600, 601]);
+  test('to make the next segment ahead is said, and fails the append that needs it', async () => {
+    const trouble: string[] = [];
+    const { path, log } = fresh({ segmentBytes: 64 * KiB, onTrouble: (text) => trouble.push(text) });
+    // A directory where the next segment is to be made, by either way.
+    for (const suffix of ['prepared', 'new']) fs.mkdirSync(`${join(path, '0000000002.log')}.${suffix}`);
+    let failed: Error | undefined;
+    for (let i = 1; failed === undefined; i++) {
+      await appended(log, { entries: [sealed(i, 1, 20_000)] }).catch((error: Error) => { failed = error; });
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    expect(trouble).toHaveLength(1);
+    expect(trouble[0]).toMatch(/the next segment cannot be made ahead of its use: EISDIR/);
+    expect(failed).toMatchObject({ code: 'LOG_WRITE', message: expect.stringMatching(/the append of entries \d+ to \d+ failed: EISDIR/) as string });
   });
 
-  test('failAfterCommits lets that many through', async () => {
-    const { log } = fresh({ failpoints: failAfterCommits(2) });
+  test('failAfterSyncs lets that many through', async () => {
+    const { log } = fresh({ failpoints: failAfterSyncs(2) });
     await appended(log, { entries: [sealed(1, 1, 1)] });
     await appended(log, { entries: [sealed(2, 1, 1)] });
     await expect(appended(log, { entries: [sealed(3, 1, 1)] })).rejects.toThrow(/failpoint: log fsync error after 2.*acknowledges nothing more/);
@@ -222,14 +231,17 @@ describe('failure', () => {
       context.skip(`a tmpfs cannot be mounted here (needs root): ${String(thrown)}`);
     }
     try {
-      const path = join(dir, 'log.db');
-      createSqliteLog(path, identity);
-      const log = open(path);
+      const path = join(dir, 'log');
+      createWalLog(path, identity);
+      const trouble: string[] = [];
+      const log = open(path, { onTrouble: (text) => trouble.push(text) });
       let persisted = 0;
       let failure: Error | undefined;
       for (let i = 1; i <= 1000 && failure === undefined; i++) {
         await appended(log, { entries: [sealed(i, 1, 10_000)] }).then(() => persisted++, (error: Error) => { failure = error; });
+        await new Promise((resolve) => setTimeout(resolve, 0));
       }
+      expect(trouble.join()).toMatch(/ENOSPC/);
       expect(failure).toMatchObject({ code: 'LOG_WRITE', message: expect.stringMatching(/free space/) as string });
       expect(persisted).toBeGreaterThan(20);
       await expect(appended(log, { entries: [] })).rejects.toBe(failure);
@@ -243,6 +255,18 @@ describe('failure', () => {
   });
 });
 
+/** Sectors of the last frame are zeros; at least its last one. False where that frame is the first of its segment. */
+function tear(path: string, prng: Prng): boolean {
+  const segment = segmentsOf(path).findLast((one) => framesIn(one).length > 0)!;
+  const start = framesIn(segment).at(-1)!;
+  const end = usedBytes(segment);
+  for (let at = start; at < end; at += 512 - (at % 512)) {
+    const next = Math.min(end, at + 512 - (at % 512));
+    if (next === end || prng.chance(0.3)) wipe(segment, at, next);
+  }
+  return true;
+}
+
 interface Model {
   readonly hardState: HardState;
   readonly entries: readonly Uint8Array[];
@@ -252,7 +276,7 @@ describe('a crash', () => {
   test('leaves a prefix of the appends, each whole, and everything that was reported', async () => {
     const seed = freshSeed();
     const prng = new Prng(seed);
-    const { path, log } = fresh();
+    const { path, log } = fresh({ segmentBytes: 128 * KiB });
     let term = 1;
     const models: Model[] = [{ hardState: log.hardState, entries: [] }];
     const dir = tempDir();
@@ -267,55 +291,51 @@ describe('a crash', () => {
       await appended(log, { entries, ...(hardState === undefined ? {} : { hardState }) });
       models.push({ hardState: hardState ?? last.hardState, entries: count === 0 ? last.entries : [...last.entries.slice(0, keep), ...entries] });
       if (!prng.chance(0.25)) continue;
-      const walBytes = fs.statSync(`${path}-wal`).size;
+      await new Promise((resolve) => setTimeout(resolve, 0));
       const copy = copyLog(path, dir);
-      // A third of the crashes also tear the newest write: the file ends anywhere in its last 3 frames.
-      const cut = prng.chance(0.33) ? prng.below(Math.min(walBytes, 3 * 4120)) : 0;
-      fs.truncateSync(`${copy}-wal`, walBytes - cut);
-      const note = `seed ${seed}, round ${round}, cut ${cut}`;
-      const found = openSqliteLog({ path: copy, identity });
+      // A third of the crashes also tear the newest write: of its sectors any may be missing.
+      const torn = prng.chance(0.33) && tear(copy, prng);
+      const note = `seed ${seed}, round ${round}, torn ${torn}`;
+      const found = openWalLog({ path: copy, identity });
       const state = readAll(found);
       const matches = models.findLastIndex((m) => m.entries.length === state.length && m.entries.every((e, i) => Buffer.compare(e, state[i]!) === 0) && JSON.stringify(m.hardState) === JSON.stringify(found.hardState));
-      expect(matches, note).toBeGreaterThanOrEqual(cut === 0 ? models.length - 1 : 0);
+      expect(matches, note).toBeGreaterThanOrEqual(models.length - (torn ? 2 : 1));
       // And it goes on from there.
       await appended(found, { entries: [sealed(found.lastIndex + 1, 1e6, 10)] });
       found.close();
-      expect(openSqliteLogLast(copy), note).toBe(state.length + 1);
+      expect(openLast(copy), note).toBe(state.length + 1);
     }
   });
 
   test('a crash of the process that reopened a torn log, over and over', async () => {
     const seed = freshSeed();
     const prng = new Prng(seed);
-    let path = join(tempDir(), 'log.db');
-    createSqliteLog(path, identity);
+    let path = join(tempDir(), 'log');
+    createWalLog(path, identity);
     let expected = 0;
     for (let round = 0; round < 25; round++) {
-      const log = openSqliteLog({ path, identity });
+      const log = openWalLog({ path, identity });
+      expect(log.tornTail === undefined, `seed ${seed}, round ${round}`).toBe(round === 0);
       expect(log.lastIndex, `seed ${seed}, round ${round}`).toBe(expected);
       const appends = prng.below(20);
       for (let i = 0; i < appends; i++) await appended(log, { entries: [sealed(++expected, 1, prng.below(9000))] });
-      const whole = copyLog(path, tempDir());
       // An append that reached the file only in part.
       log.append({ entries: [sealed(expected + 1, 1, 20_000)] }, () => {});
-      const torn = copyLog(path, tempDir());
+      path = copyLog(path, tempDir());
       log.close();
-      const from = fs.statSync(`${whole}-wal`).size;
-      const to = fs.statSync(`${torn}-wal`).size;
-      if (to > from) fs.truncateSync(`${torn}-wal`, from + prng.below(to - from));
-      path = to > from ? torn : whole;
+      tear(path, prng);
     }
   });
 
   test('a process killed at any moment has what it reported, and can be killed again', async () => {
     const seed = freshSeed();
     const prng = new Prng(seed);
-    const path = join(tempDir(), 'log.db');
-    createSqliteLog(path, identity);
+    const path = join(tempDir(), 'log');
+    createWalLog(path, identity);
     const script = `
-      import { openSqliteLog } from './src/adapters/sqlite-log.ts';
+      import { openWalLog } from './src/adapters/wal-log.ts';
       import { makeEntry, sealEntry } from './src/base/entry.ts';
-      const log = openSqliteLog({ path: process.argv[2], identity: ${JSON.stringify(identity)} });
+      const log = openWalLog({ path: process.argv[2], identity: ${JSON.stringify(identity)} });
       let persisted = log.lastIndex;
       function next() {
         const index = log.lastIndex + 1;
@@ -335,68 +355,83 @@ describe('a crash', () => {
       await child.lines(1 + prng.below(400));
       await child.kill('SIGKILL');
       reported = Math.max(reported, Number(child.wholeLines().at(-1)));
-      const log = openSqliteLog({ path: copyLog(path, tempDir()), identity });
+      const log = openWalLog({ path: copyLog(path, tempDir()), identity });
       expect(log.lastIndex, `seed ${seed}, round ${round}`).toBeGreaterThanOrEqual(reported);
       expect(log.hardState.vote).toBe(log.lastIndex);
       log.close();
     }
   });
 
-  test('an exit without close loses nothing, and does not look like a lost WAL', async () => {
-    const path = join(tempDir(), 'log.db');
-    createSqliteLog(path, identity);
+  test('an exit without close loses nothing, and leaves no tear', async () => {
+    const path = join(tempDir(), 'log');
+    createWalLog(path, identity);
     const script = `
-      import { openSqliteLog } from './src/adapters/sqlite-log.ts';
-      const log = openSqliteLog({ path: process.argv[2], identity: ${JSON.stringify(identity)} });
+      import { openWalLog } from './src/adapters/wal-log.ts';
+      const log = openWalLog({ path: process.argv[2], identity: ${JSON.stringify(identity)} });
       log.append({ hardState: { term: 5, vote: 1, commit: 0 }, entries: [] }, () => process.exit(0));
     `;
     const child = startScript(script, [path]);
     expect(await child.exited()).toEqual({ code: 0, stderr: '' });
-    expect(open(path).hardState.term).toBe(5);
+    const log = open(path);
+    expect([log.hardState.term, log.tornTail]).toEqual([5, undefined]);
   });
 });
 
-function openSqliteLogLast(path: string): number {
-  const log = openSqliteLog({ path, identity });
+function openLast(path: string): number {
+  const log = openWalLog({ path, identity });
   log.close();
   return log.lastIndex;
 }
 
 describe('damage', () => {
-  async function sample(log: SqliteLog): Promise<Uint8Array[]> {
+  async function sample(log: WalLog): Promise<Uint8Array[]> {
     const entries = Array.from({ length: 120 }, (_, i) => sealed(i + 1, 1 + Math.floor(i / 50), i % 20 === 0 ? 30_000 : 200));
     for (const entry of entries) await appended(log, { hardState: { term: 9, vote: 2, commit: 0 }, entries: [entry] });
     await appended(log, { entries: entries.slice(100), meta: new Map([['members', new Uint8Array(50)]]) });
+    // The frame that cannot be told from a tear.
+    await appended(log, { entries: [] });
     return entries;
   }
 
-  test('a flipped bit anywhere in log.db is harmless or reported, never served', async () => {
+  /** All files of a log, for comparison. */
+  const bytesOf = (path: string): Buffer => Buffer.concat(fs.readdirSync(path).sort().map((name) => fs.readFileSync(join(path, name))));
+
+  test('a flipped bit anywhere in the log is harmless or reported, never served', async () => {
     const seed = freshSeed();
     const prng = new Prng(seed);
-    const { path, log } = fresh();
+    const { path, log } = fresh({ segmentBytes: 64 * KiB });
     const entries = await sample(log);
+    for (let i = 121; i <= 600; i++) {
+      entries.push(sealed(i, 9, 3000));
+      await appended(log, { entries: [entries.at(-1)!] });
+      if (i % 8 === 0) await new Promise((resolve) => setTimeout(resolve, 0));
+    }
+    await appended(log, { entries: [] });
     log.close();
-    const bytes = fs.statSync(path).size;
     const dir = tempDir();
     let reported = 0;
-    for (let round = 0; round < 400; round++) {
+    for (let round = 0; round < 300; round++) {
       const copy = copyLog(path, dir);
-      const byte = round < 200 ? prng.below(bytes) : prng.chance(0.3) ? prng.below(100) : prng.below(bytes / 4096) * 4096 + prng.below(60);
+      const segment = prng.pick(segmentsOf(copy));
+      const frames = framesIn(segment);
+      const used = usedBytes(segment);
+      // Half in the heads of frames and segments.
+      const byte = round % 2 === 0 || frames.length === 0 ? prng.below(used) : prng.pick([0, ...frames]) + prng.below(FRAME_HEADER_BYTES);
       const bit = prng.below(8);
-      flipBit(copy, byte, bit);
-      const before = fs.readFileSync(copy);
-      const note = `seed ${seed}: page ${1 + Math.floor(byte / 4096)}, byte ${byte % 4096}, bit ${bit}`;
-      let found: SqliteLog;
+      flipBit(segment, byte, bit);
+      const before = bytesOf(copy);
+      const note = `seed ${seed}: ${segment}, byte ${byte}, bit ${bit}`;
+      let found: WalLog;
       try {
-        found = openSqliteLog({ path: copy, identity });
+        found = openWalLog({ path: copy, identity });
       } catch (thrown) {
         expect(thrown, `${note}: ${String(thrown)}`).toMatchObject({ code: 'LOG_DAMAGED' });
         expect((thrown as Error).message).toContain(copy);
-        expect(fs.readFileSync(copy).equals(before), `${note}: the evidence was changed`).toBe(true);
-        expect(fs.readdirSync(dir), note).toEqual(['log.db']);
+        expect(bytesOf(copy).equals(before), `${note}: the evidence was changed`).toBe(true);
         reported++;
         continue;
       }
+      // The last frame has no entries, so a tear of it changes nothing that is read.
       expect(found.hardState, note).toEqual({ term: 9, vote: 2, commit: 0 });
       expect(Buffer.compare(Buffer.concat(readAll(found)), Buffer.concat(entries)), note).toBe(0);
       expect(found.meta('members'), note).toEqual(new Uint8Array(50));
@@ -405,87 +440,89 @@ describe('damage', () => {
     expect(reported).toBeGreaterThan(200);
   });
 
-  test('in the WAL is reported, with the file and the place', async () => {
+  test('in the middle is reported, with the file and the place', async () => {
     const { path, log } = fresh();
     await sample(log);
     const copy = copyLog(path, tempDir());
-    const before = fs.readFileSync(copy);
-    flipBit(`${copy}-wal`, 32 + 40 * 4120 + 999, 5);
-    const wal = fs.readFileSync(`${copy}-wal`);
+    const [segment = ''] = segmentsOf(copy);
+    const frames = framesIn(segment);
+    flipBit(segment, frames[40]! + FRAME_HEADER_BYTES + 99, 5);
+    const before = bytesOf(copy);
     for (let twice = 0; twice < 2; twice++) {
-      expect(openFails(copy)).toMatchObject({ code: 'LOG_DAMAGED', message: expect.stringMatching(/-wal: frame 41 at offset 164832 does not verify/) as string });
+      const text = `${segment} is damaged: the frame at byte ${frames[40]} does not verify, and a whole one stands behind it at byte ${frames[41]}`;
+      expect(openFails(copy)).toMatchObject({ code: 'LOG_DAMAGED', message: expect.stringContaining(text) as string });
     }
-    expect(fs.readFileSync(copy).equals(before) && fs.readFileSync(`${copy}-wal`).equals(wal)).toBe(true);
+    expect(bytesOf(copy).equals(before)).toBe(true);
   });
 
-  test('in log.db under a WAL leaves both files as they were', async () => {
+  test('wiped sectors in the middle, and a whole frame', async () => {
     const { path, log } = fresh();
     await sample(log);
-    log.close();
-    const second = open(path);
-    await appended(second, { entries: [sealed(121, 9, 10)] });
-    const copy = copyLog(path, tempDir());
-    flipBit(copy, 4096 * 8 + 500, 1);
-    const before = [fs.readFileSync(copy), fs.readFileSync(`${copy}-wal`)];
-    for (let twice = 0; twice < 2; twice++) expect(openFails(copy).code).toBe('LOG_DAMAGED');
-    expect(fs.readFileSync(copy).equals(before[0]!) && fs.readFileSync(`${copy}-wal`).equals(before[1]!)).toBe(true);
-    expect(fs.existsSync(`${copy}-shm`)).toBe(false);
-  });
-
-  test.each(['absent', 'empty'])('a WAL that somebody made %s', async (state) => {
-    const { path, log } = fresh();
-    const damage = (): string => {
+    for (const [from, to] of [[0, 512], [512, 1024], [0, 20_000]] as const) {
       const copy = copyLog(path, tempDir());
-      if (state === 'absent') fs.rmSync(`${copy}-wal`);
-      else fs.truncateSync(`${copy}-wal`, 0);
-      for (let twice = 0; twice < 2; twice++) expect(openFails(copy).code).toBe('LOG_DAMAGED');
-      return openFails(copy).message;
-    };
-    expect(damage()).toContain(`-wal is ${state}`);
-    for (let i = 1; i <= 3000; i++) {
-      await appended(log, { entries: [sealed(i, 1, 3000)] });
-      if (i % 250 !== 0) continue;
-      await new Promise((resolve) => setImmediate(resolve)); // checkpoints among them
-      expect(damage()).toContain(`-wal is ${state}`);
+      const [segment = ''] = segmentsOf(copy);
+      const start = framesIn(segment)[60]!;
+      wipe(segment, start + from, start + to);
+      expect(openFails(copy).code, `${from} to ${to}`).toBe('LOG_DAMAGED');
     }
-    log.close();
-    expect(open(path).lastIndex).toBe(3000);
   });
 
-  test('a log that is missing, empty, cut short or not SQLite', async () => {
+  test('what a client wrote never passes for a frame', async () => {
     const { path, log } = fresh();
     await sample(log);
-    log.close();
-    expect(openFails(join(tempDir(), 'log.db'))).toMatchObject({ code: 'LOG_DAMAGED', message: expect.stringMatching(/missing/) as string });
-    for (const bytes of [0, 50, 4096, 5000, 40 * 4096]) {
-      const copy = copyLog(path, tempDir());
-      fs.truncateSync(copy, bytes);
-      expect(openFails(copy).code, `${bytes} bytes`).toBe('LOG_DAMAGED');
-    }
-    const copy = copyLog(path, tempDir());
-    fs.writeFileSync(copy, 'x'.repeat(8192));
-    expect(openFails(copy).code).toBe('LOG_DAMAGED');
+    // The last append is torn, and holds a copy of an earlier frame as a value would.
+    const [original = ''] = segmentsOf(path);
+    const frame = fs.readFileSync(original).subarray(framesIn(original)[5], framesIn(original)[6]);
+    const other = fresh();
+    await appended(other.log, { entries: [sealed(1, 1, 10)] });
+    const entry = sealed(2, 1, 8000);
+    entry.set(frame, 40 + 8 * 20);
+    other.log.append({ entries: [entry] }, () => undefined);
+    const copy = copyLog(other.path, tempDir());
+    const [segment = ''] = segmentsOf(copy);
+    wipe(segment, framesIn(segment).at(-1)!, framesIn(segment).at(-1)! + 8);
+    const found = open(copy);
+    expect(found.lastIndex).toBe(1);
+    expect(found.tornTail).toMatch(/does not verify, and none stands behind it/);
   });
 
   test.each([
-    ['the last entry gone', 'DELETE FROM entries WHERE key = 120 * 64', /last entry is 119/],
-    ['an entry gone', 'DELETE FROM entries WHERE key = 50 * 64', /index 51 follows index 49/],
-    ['an entry under another index', 'UPDATE entries SET key = 121 * 64 WHERE key = 120 * 64', /header says index 120/],
-    ['an entry in the place of another', 'UPDATE entries SET bytes = (SELECT bytes FROM entries WHERE key = 3 * 64) WHERE key = 4 * 64', /header says index 3/],
-    ['an entry that is text', "UPDATE entries SET bytes = 'x' WHERE key = 4 * 64", /wrong type/],
-    ['a first part gone', 'UPDATE entries SET key = key + 1 WHERE key = 4 * 64', /index 4: part 0 is missing/],
-    ['a part too many', 'INSERT INTO entries SELECT key + 1, bytes FROM entries WHERE key = 4 * 64', /index 4: entry of 480 bytes says/],
-    ['no hard state', "DELETE FROM meta WHERE name = 'log:head'", /log:head is missing/],
-    ['another vote', "UPDATE meta SET value = zeroblob(40) WHERE name = 'log:head'", /log:head: CRC/],
-    ['another table', 'CREATE TABLE more(x)', /schema/],
-  ])('%s', async (_name, sql, text) => {
-    const { path, log } = fresh();
-    await sample(log);
+    ['the directory', (path: string) => fs.rmSync(path, { recursive: true }), /the directory is missing/],
+    ['every segment', (path: string) => segmentsOf(path).forEach((one) => fs.rmSync(one)), /there is no segment in it/],
+    ['the first segment', (path: string) => fs.rmSync(segmentsOf(path)[0]!), /begins behind entry 0, but the entries up to \d+ are missing/],
+    ['a segment in the middle', (path: string) => fs.rmSync(segmentsOf(path)[1]!), /0000000002\.log is missing/],
+    ['the segment that was written', (path: string) => segmentsOf(path).slice(3).forEach((one) => fs.rmSync(one)), /is sealed, and the segment behind it is missing/],
+    ['the end of a segment', (path: string) => fs.truncateSync(segmentsOf(path)[1]!, 50_000), /it has 50000 of its 65536 bytes/],
+    ['all of a segment', (path: string) => fs.truncateSync(segmentsOf(path)[1]!, 0), /it is only 0 bytes long/],
+    ['the frames of a segment', (path: string) => wipe(segmentsOf(path)[1]!, SEGMENT_HEADER_BYTES, 65_536), /at byte 4096 does not verify, and the log goes on in/],
+    ['a seal', (path: string) => wipe(segmentsOf(path)[1]!, framesIn(segmentsOf(path)[1]!).at(-1)!, 65_536), /does not verify, and the log goes on in/],
+  ])('%s is gone', async (_name, damage, text) => {
+    const { path, log } = fresh({ segmentBytes: 64 * KiB });
+    for (let i = 1; segmentsOf(path).length < 6; i++) {
+      await appended(log, { entries: [sealed(i, 1, 9000)] });
+      await new Promise((resolve) => setTimeout(resolve, 0));
+    }
     log.close();
-    const db = new Database(path);
-    db.exec(sql);
-    db.close();
-    expect(openFails(path)).toMatchObject({ code: 'LOG_DAMAGED', message: expect.stringMatching(text) as string });
+    const copy = copyLog(path, tempDir());
+    damage(copy);
+    for (let twice = 0; twice < 2; twice++) expect(openFails(copy)).toMatchObject({ code: 'LOG_DAMAGED', message: expect.stringMatching(text) as string });
+    expect(open(path).lastIndex).toBe(log.lastIndex);
+  });
+
+  test('segments that change places, and one of another log', async () => {
+    const { path, log } = fresh({ segmentBytes: 64 * KiB });
+    for (let i = 1; i <= 300; i++) await appended(log, { entries: [sealed(i, 1, 9000)] });
+    log.close();
+    const swapped = copyLog(path, tempDir());
+    const [, second = '', third = ''] = segmentsOf(swapped);
+    fs.renameSync(second, `${second}.away`);
+    fs.renameSync(third, second);
+    fs.renameSync(`${second}.away`, third);
+    expect(openFails(swapped)).toMatchObject({ code: 'LOG_DAMAGED', message: expect.stringMatching(/0000000002\.log is damaged: its header says that it is segment 3/) as string });
+    const other = fresh();
+    const mixed = copyLog(path, tempDir());
+    fs.copyFileSync(segmentsOf(other.path)[0]!, segmentsOf(mixed)[0]!);
+    expect(openFails(mixed).code).toBe('LOG_DAMAGED');
   });
 
   test('met by a read after the open is thrown, not served', async () => {
@@ -493,13 +530,13 @@ describe('damage', () => {
     await sample(log);
     log.close();
     const found = open(path);
-    const bytes = fs.readFileSync(path);
-    const at = bytes.indexOf(Buffer.alloc(200, 77));
+    const [segment = ''] = segmentsOf(path);
+    const at = fs.readFileSync(segment).indexOf(Buffer.alloc(200, 77));
     expect(at).toBeGreaterThan(0);
-    flipBit(path, at + 100, 0);
+    flipBit(segment, at + 100, 0);
     expect(() => found.read(77, 77, 1e9)).toThrow(/entry at index 77: entry CRC/);
     expect(found.read(76, 76, 1e9).map(entryIndex)).toEqual([76]);
     found.close();
-    expect(openFails(path).message).toMatch(/entry at index 77: entry CRC/);
+    expect(openFails(path).message).toMatch(/does not verify, and a whole one stands behind it/);
   });
 });
