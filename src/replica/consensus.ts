@@ -137,9 +137,7 @@ export class Consensus {
     this.#proposals = new OwnProposals(link);
     this.#reads = new ReadRequests(this.#raft, link, () => this.#logTimeMs());
     const { logKeepBytes: keepBytes = LOG_KEEP_BYTES, logKeepBytesMax: keepBytesMax = LOG_KEEP_BYTES_MAX } = options;
-    this.#keeper = new LogKeeper({
-      log: this.#log, raft: this.#raft, logger, isConnected, keepBytes, keepBytesMax,
-    });
+    this.#keeper = new LogKeeper({ log: this.#log, raft: this.#raft, logger, isConnected, keepBytes, keepBytesMax });
     this.#stateNews = new StateNews({ id, raft: this.#raft, link, isConnected });
     this.#commitNews = new CommitNews(this.#raft, clock, (input) => this.#guard(input));
     this.#feed = observers === undefined ? undefined : new LogFeedServer({
@@ -428,6 +426,8 @@ export class Consensus {
     const accepted = base.index > this.#delivered || (this.#awaitsSnapshot && base.index === this.#delivered);
     this.#raft.restored(base);
     this.#members.caughtUp(base.index);
+    if (base.index > this.#commit) this.#commit = base.index;
+    this.#publish();
     if (accepted) {
       this.#delivered = base.index;
       this.#awaitsSnapshot = false;
