@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { FRAME_HEADER_BYTES } from '../../src/adapters/peer-frame.ts';
+import { FRAME_HEADER_BYTES as WAL_FRAME_HEADER_BYTES } from '../../src/adapters/wal-frame.ts';
 import { ENTRY_FORMAT_VERSION, ENTRY_HEADER_BYTES, EntryKind } from '../../src/base/entry.ts';
 import * as limits from '../../src/base/limits.ts';
 import { REPLICATED_SETTING_NAMES } from '../../src/commands/replicated-settings.ts';
@@ -71,11 +72,11 @@ describe('docs/data-formats.md', () => {
 
   test('sizes and versions', () => {
     const lastOffsets = formats.split('\n').filter((line) => /^\| \d+ \| … \|/.test(line)).map((line) => Number(/\d+/.exec(line)?.[0]));
-    expect(lastOffsets).toEqual([ENTRY_HEADER_BYTES, RECORD_HEADER_BYTES, FRAME_HEADER_BYTES]);
+    expect(lastOffsets).toEqual([ENTRY_HEADER_BYTES, RECORD_HEADER_BYTES, 44, WAL_FRAME_HEADER_BYTES, FRAME_HEADER_BYTES]);
     const versions = Object.fromEntries(table(formats, 'What', 'Version', 'Owner').map(([what, version]) => [bare(what), version]));
     expect(versions['Log entry']).toBe(String(ENTRY_FORMAT_VERSION));
     expect(versions['Records in an entry']).toContain(String(MACHINE_VERSION));
-    for (const [file, what] of [['src/adapters/sqlite-log-file.ts', 'log.db'], ['src/adapters/data-dir.ts', 'identity.json']] as const) {
+    for (const [file, what] of [['src/adapters/wal-segment.ts', 'Segment of the log'], ['src/adapters/data-dir.ts', 'identity.json']] as const) {
       expect(versions[what]?.split(' ')[0]).toBe(/FORMAT_VERSION = (\d+)/.exec(read(file))?.[1]);
     }
     expect(versions['Peer handshake and frames']).toBe(/^const VERSION = (\d+)/m.exec(read('src/adapters/peer-handshake.ts'))?.[1]);
@@ -85,11 +86,14 @@ describe('docs/data-formats.md', () => {
     expect(REPLICATED_SETTING_NAMES[0]).toBe(/"settings": \[\["([\w-]+)"/.exec(formats)?.[1]);
   });
 
-  test('the schema of log.db, letter for letter', () => {
-    const source = read('src/adapters/sqlite-log-file.ts');
-    const written = /```sql\n([\s\S]*?)```/.exec(formats)?.[1]?.trim().split('\n') ?? [];
-    expect(written).toHaveLength(2);
-    for (const sql of written) expect(source).toContain(`'${sql}'`);
+  test('fields of a frame and of a segment stand where the sources say', () => {
+    const frame = read('src/adapters/wal-frame.ts');
+    const rows = table(formats, 'Offset', 'Size', 'Field of a frame');
+    expect(rows.length).toBeGreaterThan(10);
+    for (const [offset = '', size = ''] of rows) expect(frame, `offset ${offset}`).toMatch(new RegExp(`^//\\s+${offset}\\s+${size}\\s`, 'm'));
+    expect(rows.at(-1)?.[0]).toBe(String(WAL_FRAME_HEADER_BYTES));
+    const identityAt = /IDENTITY_AT = (\d+)/.exec(read('src/adapters/wal-segment.ts'))?.[1];
+    expect(table(formats, 'Offset', 'Size', "Field of a segment's header").at(-1)?.[0]).toBe(identityAt);
   });
 
   test('fields of identity.json', () => {

@@ -1,4 +1,4 @@
-// A disk that lies: flipped bits in the write-ahead log and in the database pages of a node that is down, and a data
+// A disk that lies: flipped bits in the head of a frame and in an entry of the log of a node that is down, and a data
 // directory that was wiped. What was damaged does not vote; what can be fetched from peers is.
 import fs from 'node:fs';
 import path from 'node:path';
@@ -9,8 +9,6 @@ import type { TestNode } from './lib/node-process.ts';
 import { ErrorReply } from './lib/resp.ts';
 import { until, within } from './lib/until.ts';
 
-const WAL_HEADER_BYTES = 32;
-const WAL_FRAME_BYTES = 24 + 4096;
 const MARKER = 'marker-value-in-the-pages-20-';
 /** Election timeouts that a cluster without a quorum is watched for. */
 const WATCH_MS = 2500;
@@ -27,40 +25,46 @@ function flipBit(file: string, at: number, bit = 3): void {
   }
 }
 
-/** A bit in the page of an early frame, which synced commits stand behind. */
-function flipInWal(node: TestNode): string {
-  const wal = path.join(node.dir, 'log.db-wal');
-  const frames = Math.floor((fs.statSync(wal).size - WAL_HEADER_BYTES) / WAL_FRAME_BYTES);
-  expect(frames).toBeGreaterThan(20);
-  flipBit(wal, WAL_HEADER_BYTES + 4 * WAL_FRAME_BYTES + 24 + 2000);
-  return `frame 5 of ${frames} in the WAL`;
+/** Segments of the node's log that have frames, and where those begin (by the salt in each, src/adapters/wal-frame.ts). */
+function framesOf(node: TestNode): { segment: string; frames: number[] }[] {
+  const dir = path.join(node.dir, 'log');
+  const segments = fs.readdirSync(dir).filter((name) => name.endsWith('.log')).sort();
+  return segments.map((name) => {
+    const bytes = fs.readFileSync(path.join(dir, name));
+    const salt = bytes.subarray(24, 32);
+    const frames: number[] = [];
+    for (let at = bytes.indexOf(salt, 4096); at >= 0; at = bytes.indexOf(salt, at + 1)) frames.push(at - 8);
+    return { segment: path.join(dir, name), frames };
+  }).filter(({ frames }) => frames.length > 0);
 }
 
-/** A bit of a value in the database's pages, amid entries that nothing in the WAL replaces; in stale copies of it too. */
-function flipInPages(node: TestNode): string {
-  const db = path.join(node.dir, 'log.db');
-  const bytes = fs.readFileSync(db);
-  const pages: number[] = [];
-  for (let at = bytes.indexOf(MARKER); at >= 0; at = bytes.indexOf(MARKER, at + 1)) {
-    flipBit(db, at + 3);
-    pages.push(Math.floor(at / 4096) + 1);
-  }
-  expect(pages.length).toBeGreaterThan(0);
-  return `page ${pages.join(' and ')} of the database`;
+/** A bit in the head of an early frame, which synced appends stand behind. */
+function flipInHead(node: TestNode): string {
+  const { segment, frames } = framesOf(node)[0] ?? { segment: '', frames: [] };
+  expect(frames.length).toBeGreaterThan(20);
+  flipBit(segment, (frames[4] ?? 0) + 50);
+  return `the head of frame 5 of ${frames.length}`;
+}
+
+/** A bit of a value in an entry. */
+function flipInEntry(node: TestNode): string {
+  const at = framesOf(node).map(({ segment }) => ({ segment, offset: fs.readFileSync(segment).indexOf(MARKER) })).find(({ offset }) => offset >= 0);
+  if (at === undefined) throw new Error(`${node.dir} has no ${MARKER}`);
+  flipBit(at.segment, at.offset + 3);
+  return `byte ${at.offset + 3} of ${path.basename(at.segment)}`;
 }
 
 const KINDS = [
-  { kind: 'WAL', flip: flipInWal },
-  { kind: 'database pages', flip: flipInPages },
+  { kind: 'head of a frame', flip: flipInHead },
+  { kind: 'bytes of an entry', flip: flipInEntry },
 ] as const;
 
-/** Values in the pages of every node, and more of them in its WAL. */
+/** Values in the log of every node, from before a restart and after it. */
 async function fill(cluster: Cluster): Promise<void> {
   const first = cluster.node(0);
   await first.withClient(async (client) => {
     for (let i = 0; i < 40; i++) await client.ask('SET', `page:${i}`, `marker-value-in-the-pages-${i}-${'z'.repeat(1000)}`);
   });
-  // A node that opens its log writes the WAL into the pages.
   for (const node of cluster.nodes) {
     await until(`${node.name} to have all of it`, async () => (await node.ask('GET', 'page:39')) !== null);
     await node.kill9();
