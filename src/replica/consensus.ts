@@ -299,7 +299,7 @@ export class Consensus {
     switch (decoded.kind) {
       case 'raft':
         this.#raft.step(decoded.message, this.#now());
-        if (decoded.message.type === MessageType.preVote) this.#members.tellMembers(from, decoded.message.index);
+        if (decoded.message.type === MessageType.preVote) this.#members.tellMembers(from);
         return;
       case 'forward':
         this.#commitNews.forwarded(from);
@@ -442,7 +442,7 @@ export class Consensus {
       return;
     }
     // What membership entries say that are in the snapshot, and not in the log that follows.
-    if (message.type === MessageType.snapshot) this.#members.tellMembers(message.to, 0);
+    if (message.type === MessageType.snapshot) this.#members.tellMembers(message.to);
     // The read waits for the index to be applied there.
     if (message.type === MessageType.readIndexResponse) this.#raft.tellCommit(message.to);
     const filled =
