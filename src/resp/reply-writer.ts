@@ -10,11 +10,14 @@
 import { assert } from '../base/assert.ts';
 import { MiB } from '../base/limits.ts';
 import { formatDouble17 } from '../base/double.ts';
+import type { Slices } from '../base/slices.ts';
 import type { Reply } from './reply.ts';
 import { ReplyPool } from './reply-pool.ts';
 
 const CR = 0x0d;
 const LF = 0x0a;
+/** Both, as a word in little-endian order. */
+const CR_LF = CR | (LF << 8);
 const DIGIT_0 = 0x30;
 const MINUS = 0x2d;
 const Type = {
@@ -40,6 +43,8 @@ const HEADER_BYTES_MAX = 20;
 const HOLE_BYTES = 13;
 /** Below this a loop copies faster than making a view and calling `set`. */
 const LOOP_COPY_BYTES_MAX = 32;
+/** Of those that `bulks` copies itself: two digits say how long they are. */
+const SLICE_BYTES_MAX = 100;
 /** Strings up to this length are written char by char. */
 const LOOP_TEXT_CHARS_MAX = 128;
 const EMPTY = Buffer.alloc(0);
@@ -172,6 +177,35 @@ export class ReplyWriter implements Reply {
     this.#at = at + 2;
   }
 
+  bulks(slices: Slices): void {
+    const { bytes, words: allWords, where, starts, ends, count } = slices;
+    for (let i = 0; i < count; i++) {
+      const chunk = this.#chunk;
+      const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.length);
+      const room = chunk.length - (HEADER_BYTES_MAX + 2);
+      let at = this.#at;
+      for (; i < count; i++) {
+        const start = starts[i]!;
+        const length = ends[i]! - start;
+        if (length >= SLICE_BYTES_MAX || at + length > room) break;
+        const words = allWords[where[i]!]!;
+        chunk[at++] = Type.bulk;
+        if (length >= 10) chunk[at++] = DIGIT_0 + ((length / 10) | 0);
+        chunk[at] = DIGIT_0 + (length % 10);
+        chunk[at + 1] = CR;
+        chunk[at + 2] = LF;
+        at += 3;
+        // The last word may write over what follows, which comes next.
+        for (let from = start >>> 2, to = at; to < at + length; from++, to += 4) view.setUint32(to, words[from]!, true);
+        at += length;
+        view.setUint16(at, CR_LF, true);
+        at += 2;
+      }
+      this.#at = at;
+      if (i < count) this.bulk(bytes[where[i]!]!, starts[i]!, ends[i]!);
+    }
+  }
+
   bulkText(text: string): void {
     this.#textBulk(Type.bulk, '', text);
   }
@@ -219,6 +253,12 @@ export class ReplyWriter implements Reply {
   }
 
   double(value: number): void {
+    const whole = value | 0;
+    if (whole === value && (whole !== 0 || !Object.is(value, -0))) {
+      if (this.protocol === 3) this.#header(Type.double, whole);
+      else this.bulkInteger(whole);
+      return;
+    }
     const text = formatDouble17(value);
     if (this.protocol === 3) this.#line(Type.double, text);
     else this.bulkText(text);
@@ -371,8 +411,11 @@ function digitsOf(value: number): number {
   if (value < 100) return 2;
   if (value < 1000) return 3;
   if (value < 10_000) return 4;
-  let digits = 5;
-  for (let limit = 100_000; value >= limit; limit *= 10) digits++;
+  if (value < 100_000) return 5;
+  if (value < 1e6) return 6;
+  if (value < 1e7) return 7;
+  let digits = 8;
+  for (let limit = 1e8; value >= limit; limit *= 10) digits++;
   return digits;
 }
 
@@ -391,10 +434,11 @@ function writeDecimal(chunk: Uint8Array, start: number, value: number): number {
     chunk[--k] = DIGIT_0 + (rest - tenth * 10);
     rest = tenth;
   }
-  while (k > at) {
-    const tenth = (rest / 10) | 0;
-    chunk[--k] = DIGIT_0 + (rest - tenth * 10);
-    rest = tenth;
+  // Of an int32 the compiler knows that it needs no floating point.
+  for (let small = rest | 0; k > at; ) {
+    const tenth = (small / 10) | 0;
+    chunk[--k] = DIGIT_0 + (small - tenth * 10);
+    small = tenth;
   }
   return end;
 }
