@@ -12,7 +12,7 @@ import { MiB } from '../base/limits.ts';
 import { formatDouble17 } from '../base/double.ts';
 import type { Slices } from '../base/slices.ts';
 import type { Reply } from './reply.ts';
-import { ReplyPool } from './reply-pool.ts';
+import { REPLY_CHUNK_BYTES_MAX, ReplyPool } from './reply-pool.ts';
 
 const CR = 0x0d;
 const LF = 0x0a;
@@ -55,6 +55,12 @@ const MARK_INDEX = 2 ** 20;
 const MARK_TAKES = 2 ** 3;
 /** `raw` copies in pieces of at most this. */
 const RAW_PIECE_BYTES = 64 * MiB;
+
+/** What `sendTo` sends into: a connection, as src/ports/client-listener.ts has it. */
+export interface ReplySocket {
+  writeShort(bytes: Uint8Array, end: number): void;
+  write(buffers: readonly Uint8Array[], done: () => void): void;
+}
 
 export class ReplyWriter implements Reply {
   /** The connection's protocol; HELLO sets it. */
@@ -104,6 +110,23 @@ export class ReplyWriter implements Reply {
     this.#at = 0;
     this.#takes = (this.#takes + 1) % MARK_TAKES;
     return taken;
+  }
+
+  /** Sends everything written so far, in order. */
+  sendTo(socket: ReplySocket): void {
+    if (this.#full.length > 0 || this.#at > REPLY_CHUNK_BYTES_MAX) {
+      const buffers = this.take();
+      socket.write(buffers, () => {
+        for (const buffer of buffers) this.recycle(buffer);
+      });
+      return;
+    }
+    assert(this.#openArrays === 0, 'no array is open when replies are sent');
+    socket.writeShort(this.#chunk, this.#at);
+    this.#release(this.#chunk);
+    this.#chunk = EMPTY;
+    this.#at = 0;
+    this.#takes = (this.#takes + 1) % MARK_TAKES;
   }
 
   /** Takes a buffer that `take` handed over back, once, when the socket is done with it. */
@@ -335,6 +358,14 @@ export class ReplyWriter implements Reply {
 
   #nextChunk(bytesMin: number): void {
     assert(bytesMin <= MARK_OFFSET, () => `a reply buffer of ${bytesMin} bytes is beyond what a mark can hold`);
+    if (this.#full.length === 0 && this.#at > 0 && this.#at + bytesMin <= REPLY_CHUNK_BYTES_MAX) {
+      // A reply in one buffer leaves at once; copying the little there is costs less than sending two.
+      const larger = this.#pool.take(this.#at + bytesMin);
+      larger.set(this.#chunk.subarray(0, this.#at));
+      this.#release(this.#chunk);
+      this.#chunk = larger;
+      return;
+    }
     if (this.#at > 0) {
       this.#full.push(this.#chunk);
       this.#fullEnds.push(this.#at);
@@ -342,12 +373,12 @@ export class ReplyWriter implements Reply {
     } else {
       this.#release(this.#chunk);
     }
-    this.#chunk = this.#pool.take(bytesMin, this.#full.length);
+    this.#chunk = this.#pool.take(this.#full.length === 0 ? bytesMin : Math.max(bytesMin, REPLY_CHUNK_BYTES_MAX));
     this.#at = 0;
   }
 
   #release(chunk: Buffer): void {
-    if (chunk !== EMPTY) this.#pool.give(chunk);
+    if (chunk !== EMPTY) this.#pool.giveBack(chunk);
   }
 
   /** A type byte and a whole number. */

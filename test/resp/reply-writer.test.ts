@@ -250,6 +250,42 @@ describe('buffers', () => {
     expect(pool.freeBytes).toBeLessThan(30 * 1024 * 1024);
   });
 
+  test('what is sent goes in one piece up to 64 KiB, else in buffers that come back', () => {
+    const pool = new ReplyPool();
+    const writer = new ReplyWriter(pool);
+    const random = new Prng(Math.floor(Math.random() * 2 ** 32));
+    for (const size of [1, 4000, 4096, 5000, 16_384, 16_385, 60_000, 65_535, 65_536, 65_537, 200_000, 3]) {
+      let sent = '';
+      let short = 0;
+      let done = (): void => undefined;
+      const socket = {
+        writeShort(bytes: Uint8Array, end: number): void {
+          sent += Buffer.from(bytes.subarray(0, end)).toString('latin1');
+          short++;
+        },
+        write(buffers: readonly Uint8Array[], whenDone: () => void): void {
+          sent += Buffer.concat(buffers).toString('latin1');
+          done = whenDone;
+        },
+      };
+      let expected = '';
+      while (expected.length < size) {
+        const text = 'x'.repeat(Math.min(size - expected.length, 1 + random.below(3000)));
+        writer.raw(bytesOf(text), 0, text.length);
+        expected += text;
+      }
+      const mark = writer.mark();
+      writer.sendTo(socket);
+      done();
+      expect(sent === expected).toBe(true);
+      expect(short).toBe(size <= 65_536 ? 1 : 0);
+      expect(writer.pendingBytes).toBe(0);
+      expect(() => writer.truncate(mark)).toThrow('before the next take');
+    }
+    expect(pool.freeBytes).toBeGreaterThan(84_000);
+    expect(pool.freeBytes).toBeLessThan(500_000);
+  });
+
   test('nothing pending, nothing taken', () => {
     const writer = new ReplyWriter();
     expect(writer.take()).toEqual([]);
