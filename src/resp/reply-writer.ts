@@ -47,6 +47,11 @@ const LOOP_COPY_BYTES_MAX = 32;
 const SLICE_BYTES_MAX = 100;
 /** Strings up to this length are written char by char. */
 const LOOP_TEXT_CHARS_MAX = 128;
+/** Of a bulk of each such length, up to the carriage return: four bytes as a word, of which three count below ten. */
+const BULK_HEADS = Uint32Array.from({ length: SLICE_BYTES_MAX }, (_, length) => {
+  const digits = length < 10 ? DIGIT_0 + length : (DIGIT_0 + Math.floor(length / 10)) | ((DIGIT_0 + (length % 10)) << 8);
+  return Type.bulk | (digits << 8) | (CR << (length < 10 ? 16 : 24));
+});
 const EMPTY = Buffer.alloc(0);
 
 // A mark is ((takes mod 2^3) * 2^20 + buffers filled) * 2^30 + offset: 64 GiB of pooled buffers.
@@ -212,12 +217,9 @@ export class ReplyWriter implements Reply {
         const length = ends[i]! - start;
         if (length >= SLICE_BYTES_MAX || at + length > room) break;
         const words = allWords[where[i]!]!;
-        chunk[at++] = Type.bulk;
-        if (length >= 10) chunk[at++] = DIGIT_0 + ((length / 10) | 0);
-        chunk[at] = DIGIT_0 + (length % 10);
-        chunk[at + 1] = CR;
-        chunk[at + 2] = LF;
-        at += 3;
+        view.setUint32(at, BULK_HEADS[length]!, true);
+        at += length < 10 ? 3 : 4;
+        chunk[at++] = LF;
         // The last word may write over what follows, which comes next.
         for (let from = start >>> 2, to = at; to < at + length; from++, to += 4) view.setUint32(to, words[from]!, true);
         at += length;
