@@ -87,6 +87,10 @@ export class Connection implements ClientSocket {
     server.connected(this);
   }
 
+  writeShort(bytes: Uint8Array, end: number): void {
+    this.write([Buffer.from(bytes.subarray(0, end))], () => undefined);
+  }
+
   write(buffers: readonly Uint8Array[], done: () => void): void {
     for (const buffer of buffers) this.#received += Buffer.from(buffer).toString('latin1');
     setImmediate(done);

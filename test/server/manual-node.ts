@@ -99,6 +99,10 @@ export class ManualSocket implements ClientSocket {
     node.server.connected(this);
   }
 
+  writeShort(bytes: Uint8Array, end: number): void {
+    this.write([Buffer.from(bytes.subarray(0, end))], () => undefined);
+  }
+
   write(buffers: readonly Uint8Array[], done: () => void): void {
     let bytes = 0;
     for (const buffer of buffers) {

@@ -52,6 +52,10 @@ class SimSocket implements ClientSocket {
     this.#life = life;
   }
 
+  writeShort(bytes: Uint8Array, end: number): void {
+    this.write([Buffer.from(bytes.subarray(0, end))], () => undefined);
+  }
+
   write(buffers: readonly Uint8Array[], done: () => void): void {
     const client = this.#client;
     const bytes = new Uint8Array(Buffer.concat(buffers));
