@@ -1,11 +1,13 @@
-// What some tests need beyond Node: redis-server and redis-benchmark (oracle), redis-cli, tcl and python3-redis. Installed
-// from Debian where this process may do so; a test that misses its tool says that it was skipped.
+// What some tests need beyond Node: redis-server and redis-benchmark (oracle), redis-cli, tcl, python3-redis and python3-swift
+// (an S3 server). Installed from Debian where this process may do so; a test that misses its tool says that it was skipped.
 import { spawnSync } from 'node:child_process';
 
 const TOOLS = [
   { name: 'redis-server', package: 'redis-server', check: ['redis-server', ['--version']] },
   { name: 'redis-cli', package: 'redis-tools', check: ['redis-cli', ['--version']] },
   { name: 'python3-redis', package: 'python3-redis', check: ['/usr/bin/python3', ['-c', 'import redis']] },
+  // A library: it starts no service. test/adapters/object-store/swift-s3.py runs it.
+  { name: 'python3-swift', package: 'python3-swift', check: ['/usr/bin/python3', ['-c', 'import swift, eventlet, paste.deploy']] },
 ];
 
 const works = ([command, args]) => spawnSync(command, args, { stdio: 'ignore' }).status === 0;

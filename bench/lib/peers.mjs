@@ -10,9 +10,10 @@ const READY_MS_MAX = 30_000;
 const GOODBYE_MS_MAX = 10_000;
 
 const redis = (port, dir, extra) => ['redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--dir', dir, ...extra]];
+/** Without a snapshotter beside it, unless a measurement asks for one. */
 const holdfast = (nodes) => (port, dir, dist, extra) => [
   process.execPath,
-  [path.join(dist, 'cli/main.js'), 'local', '--nodes', String(nodes), '--port', String(port), '--dir', dir, '--loglevel', 'warning', ...extra],
+  [path.join(dist, 'cli/main.js'), 'local', '--nodes', String(nodes), '--port', String(port), '--dir', dir, '--loglevel', 'warning', '--snapshotter', 'no', ...extra],
 ];
 
 const KINDS = {

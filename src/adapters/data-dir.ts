@@ -2,6 +2,7 @@
 // Owns every file in it but log.db, which sqlite-log-file.ts owns:
 //   identity.json   below                          lock.db    empty SQLite file, locked while a process has the directory
 //   log.db, -wal    the log (sqlite-log-file.ts)        LOCK       pid of that process, for the message only
+//   restore/        the snapshot that the node starts from, if holdfast restore made it (src/snapshot/restore-files.ts)
 //   damaged-TIME/   logs that were set aside, kept until an operator removes them
 //
 // identity.json, format 1: {"format": 1, "crc32c": hex of JSON.stringify(identity), "identity": {…}}. Replaced whole:
@@ -21,6 +22,7 @@ import { dirname, join, resolve } from 'node:path';
 import Database from 'better-sqlite3';
 import { crc32c } from '../base/crc32c.ts';
 import { OperationalError, errorText } from '../base/errors.ts';
+import type { LogBase } from '../base/log-base.ts';
 import { createSqliteLog, syncDirectory } from './sqlite-log-file.ts';
 
 const FORMAT_VERSION = 1;
@@ -54,6 +56,8 @@ export interface DataDirIdentity {
 /** What the caller of init decides; the rest starts as an incarnation drawn at random (if none is given) and nulls. */
 export type DataDirInit = Pick<DataDirIdentity, 'clusterId' | 'nodeName' | 'nodeId' | 'members' | 'bootstrap'> & {
   readonly incarnation?: string;
+  /** The log begins behind this entry, of the snapshot in restore/. */
+  readonly logBase?: LogBase;
 };
 
 export type DataDirPatch = Partial<Pick<DataDirIdentity, 'members' | 'rejoining' | 'bootstrap'>>;
@@ -203,7 +207,7 @@ export function initDataDir(dir: string, init: DataDirInit): DataDirIdentity {
     if (fs.existsSync(join(dir, 'log.db'))) {
       throw refuse(`${dir} holds a log without identity.json: either init did not finish (then empty the directory and repeat it) or the identity was lost (then restore it from a copy)`);
     }
-    createSqliteLog(join(dir, 'log.db'), identity);
+    createSqliteLog(join(dir, 'log.db'), identity, init.logBase);
     writeIdentity(dir, identity);
   } finally {
     unlock();

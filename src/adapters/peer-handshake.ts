@@ -8,8 +8,8 @@
 //   D → A  5 verdict    and then frames (peer-frame.ts), without waiting
 //
 //   each message:  u16 length of what follows the header, u8 kind, u8 zero, then
-//   introduction:  8 magic, u16 version, u32 own node id, u32 node id meant, 16 incarnation, u8 flags (1 = rejoining),
-//                  32 nonce, u8 length of the cluster id, cluster id
+//   introduction:  8 magic, u16 version, u32 own node id, u32 node id meant, 16 incarnation, u8 flags (1 = rejoining,
+//                  2 = observer), 32 nonce, u8 length of the cluster id, cluster id
 //   proof:         32 bytes
 //   welcome:       32 bytes of proof, verdict
 //   verdict:       u8 (0 = admitted, 1 = refused), text of the refusal
@@ -21,6 +21,9 @@
 // against which guesses can be tried: a cluster secret has to be long and random. Nobody is admitted, and no text of
 // the other side's is shown, before its proof.
 //
+// An observer (the snapshotter) is no member: node id 0, incarnation zero, and it may mean whichever member answers
+// (node id meant: 0xffffffff). It proves the same secret, and is admitted by a question of its own.
+//
 // Valid: everything of one side within HANDSHAKE_BYTES_MAX, messages in this order, of exactly these sizes.
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { KiB } from '../base/limits.ts';
@@ -28,6 +31,9 @@ import type { PeerIdentity } from '../ports/transport.ts';
 
 export const HANDSHAKE_BYTES_MAX = 1 * KiB;
 export const CLUSTER_ID_BYTES_MAX = 64;
+
+/** The node id that an observer means: whoever answers. */
+export const ANY_MEMBER = 0xffff_ffff;
 
 const VERSION = 1;
 const MAGIC = Buffer.from('HOLDPEER', 'latin1');
@@ -43,6 +49,8 @@ const PROOF = 3;
 const WELCOME = 4;
 const VERDICT = 5;
 const REJECTION = 6;
+const FLAG_REJOINING = 1;
+const FLAG_OBSERVER = 2;
 const REASON_SECRET = 1;
 const REASON_VERSION = 2;
 
@@ -56,6 +64,8 @@ export interface HandshakeSelf {
   readonly clusterId: string;
   readonly incarnation: string;
   readonly rejoining: boolean;
+  /** Follows the log and is no member; then `nodeId` is 0. */
+  readonly observer?: boolean;
 }
 
 export interface HandshakeOptions {
@@ -63,6 +73,8 @@ export interface HandshakeOptions {
   readonly secret: string;
   /** Asked once, after the peer's proof and the comparison of ids; a text refuses it. */
   admit(peer: PeerIdentity): string | undefined;
+  /** As admit, for an observer. Without it there are none. */
+  readonly admitObserver?: () => string | undefined;
 }
 
 /** Why a handshake failed; the first three before the peer proved itself, the last two after. */
@@ -70,7 +82,7 @@ export type HandshakeFault = 'malformed' | 'version' | 'secret' | 'refused-by-us
 
 export type HandshakeOutcome =
   | { readonly kind: 'pending' }
-  | { readonly kind: 'open'; readonly peer: PeerIdentity; readonly rest: Uint8Array }
+  | { readonly kind: 'open'; readonly peer: PeerIdentity; readonly observer: boolean; readonly clusterId: string; readonly rest: Uint8Array }
   | { readonly kind: 'failed'; readonly fault: HandshakeFault; readonly nodeId: number; readonly text: string };
 
 interface Introduction {
@@ -79,6 +91,7 @@ interface Introduction {
   readonly meantId: number;
   readonly incarnation: string;
   readonly rejoining: boolean;
+  readonly observer: boolean;
   readonly clusterId: string;
 }
 
@@ -105,7 +118,7 @@ function encodeIntroduction(kind: number, self: HandshakeSelf, meantId: number):
   fixed.writeUInt32LE(self.nodeId, 10);
   fixed.writeUInt32LE(meantId, 14);
   Buffer.from(self.incarnation, 'hex').copy(fixed, 18);
-  fixed[34] = self.rejoining ? 1 : 0;
+  fixed[34] = (self.rejoining ? FLAG_REJOINING : 0) | (self.observer === true ? FLAG_OBSERVER : 0);
   randomBytes(NONCE_BYTES).copy(fixed, 35);
   fixed[67] = clusterId.length;
   return encode(kind, fixed, clusterId);
@@ -119,12 +132,14 @@ function decodeIntroduction(body: Buffer): Introduction | undefined {
     const clusterIdBytes = body[67] ?? 0;
     if (clusterIdBytes > CLUSTER_ID_BYTES_MAX || body.length !== INTRODUCTION_BYTES + clusterIdBytes) return undefined;
   }
+  const flags = body[34] ?? 0;
   return {
     version,
     nodeId: body.readUInt32LE(10),
     meantId: body.readUInt32LE(14),
     incarnation: body.toString('hex', 18, 34),
-    rejoining: body[34] === 1,
+    rejoining: (flags & FLAG_REJOINING) !== 0,
+    observer: (flags & FLAG_OBSERVER) !== 0,
     clusterId: body.toString('utf8', INTRODUCTION_BYTES),
   };
 }
@@ -143,7 +158,7 @@ function decodeVerdict(verdict: Buffer): string | undefined {
 export class Handshake {
   readonly #options: HandshakeOptions;
   readonly #write: (bytes: Uint8Array) => void;
-  /** The node that a dialer means to reach; 0 for an acceptor. */
+  /** The node that a dialer means to reach, or ANY_MEMBER; 0 for an acceptor. */
   readonly #meantId: number;
   readonly #received = Buffer.allocUnsafe(HANDSHAKE_BYTES_MAX);
   #fill = 0;
@@ -277,25 +292,40 @@ export class Handshake {
     const { self } = this.#options;
     const peer = this.#peer;
     if (peer === undefined) return 'the peer has not introduced itself';
+    if (self.observer !== true && peer.observer) return this.#observerRefusal(peer);
     if (peer.nodeId === self.nodeId) {
       return `both sides are node ${self.nodeId}: two nodes were started with one node id, or node ${self.nodeId}'s peers name its own address for another node`;
     }
     if (this.#meantId === 0 && peer.meantId !== self.nodeId) {
       return `node ${peer.nodeId} meant to reach node ${peer.meantId}, but this is node ${self.nodeId} (${self.name}): correct the address of node ${peer.meantId} in the peers of node ${peer.nodeId}`;
     }
-    if (this.#meantId !== 0 && peer.nodeId !== this.#meantId) {
+    if (this.#meantId !== 0 && this.#meantId !== ANY_MEMBER && peer.nodeId !== this.#meantId) {
       return `node ${self.nodeId} meant to reach node ${this.#meantId}, but node ${peer.nodeId} answered: correct the address of node ${this.#meantId} in the peers of node ${self.nodeId}`;
     }
-    if (peer.clusterId !== self.clusterId && peer.clusterId !== '' && self.clusterId !== '') {
-      return `cluster ids differ: node ${self.nodeId} (${self.name}) belongs to cluster ${self.clusterId}, node ${peer.nodeId} to cluster ${peer.clusterId}: one of them has the data directory or the peers of another cluster`;
+    return this.#clusterRefusal(peer) ?? this.#options.admit(identityOf(peer));
+  }
+
+  #observerRefusal(peer: Introduction): string | undefined {
+    const { self, admitObserver } = this.#options;
+    if (peer.nodeId !== 0) return `an observer has no node id, and this one says ${peer.nodeId}`;
+    if (peer.meantId !== ANY_MEMBER && peer.meantId !== self.nodeId) {
+      return `the observer meant to reach node ${peer.meantId}, but this is node ${self.nodeId} (${self.name})`;
     }
-    return this.#options.admit(identityOf(peer));
+    if (admitObserver === undefined) return `node ${self.nodeId} (${self.name}) takes no observers`;
+    return this.#clusterRefusal(peer) ?? admitObserver();
+  }
+
+  #clusterRefusal(peer: Introduction): string | undefined {
+    const { self } = this.#options;
+    if (peer.clusterId === self.clusterId || peer.clusterId === '' || self.clusterId === '') return undefined;
+    const called = (observer: boolean | undefined, nodeId: number): string => (observer === true ? 'the observer' : `node ${nodeId}`);
+    return `cluster ids differ: ${called(self.observer, self.nodeId)} (${self.name}) belongs to cluster ${self.clusterId}, ${called(peer.observer, peer.nodeId)} to cluster ${peer.clusterId}: one of them has the data directory or the peers of another cluster`;
   }
 
   #opened(): HandshakeOutcome {
     const peer = this.#peer;
     if (peer === undefined) return this.#fail('malformed', 'the peer has not introduced itself');
-    return { kind: 'open', peer: identityOf(peer), rest: new Uint8Array(0) };
+    return { kind: 'open', peer: identityOf(peer), observer: peer.observer, clusterId: peer.clusterId, rest: new Uint8Array(0) };
   }
 
   #proof(label: string): Buffer {

@@ -280,7 +280,7 @@ function refusalMessage(fault: string): string {
 }
 
 /** In one system call, where the kernel has room. */
-function writeAll(socket: Socket, buffers: readonly Uint8Array[], done: () => void): void {
+export function writeAll(socket: Socket, buffers: readonly Uint8Array[], done: (error?: Error | null) => void): void {
   const last = buffers.length - 1;
   if (last === 0) {
     socket.write(buffers[0] as Uint8Array, done);

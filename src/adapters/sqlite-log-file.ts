@@ -8,11 +8,12 @@
 //   meta(name TEXT PRIMARY KEY, value BLOB, crc INTEGER) WITHOUT ROWID; crc is CRC-32C of UTF-8 name and value
 //     log:head      term, vote, commit, last index, last term: five whole numbers < 2^53, 8 bytes each, low word first
 //     log:identity  JSON {clusterId, incarnation}: must equal identity.json's
+//     log:base      index, term and time of the entry that the log begins behind: three such numbers; absent: 0, 0, 0
 //     log:wal       'required' or 'optional': may the WAL be gone? See below
 //     user:NAME     LogAppend.meta
 // Valid: the WAL is not damaged (sqlite-wal-check.ts), the constants of the database header hold, the schema is
-// letter for letter ours, quick_check passes, every CRC matches, indexes have no gaps, terms never fall, and log:head
-// names the last entry. log:head stands on another page than the entries and every append writes it, so a lost page
+// letter for letter ours, quick_check passes, every CRC matches, indexes have no gaps from the base on, terms never fall,
+// and log:head names the last entry. Entries up to the base are void: left of a cut, on their way out. log:head stands on another page than the entries and every append writes it, so a lost page
 // write shows, and so does a lost transaction in the middle of the WAL.
 //
 // Torn tail or damage: a crash may tear the last transaction of the WAL; it was never reported persisted, and SQLite
@@ -31,7 +32,9 @@ import { crc32c } from '../base/crc32c.ts';
 import { entryFault, entryIndex, entryTerm } from '../base/entry.ts';
 import { OperationalError } from '../base/errors.ts';
 import { ENTRY_BYTES_MAX, MiB } from '../base/limits.ts';
+import { LOG_START, type LogBase } from '../base/log-base.ts';
 import type { HardState } from '../ports/log-store.ts';
+import { LogShape } from './sqlite-log-shape.ts';
 import { checkWal } from './sqlite-wal-check.ts';
 import type { WalCheck } from './sqlite-wal-check.ts';
 
@@ -50,11 +53,13 @@ const SCHEMA: readonly string[] = [
   'CREATE TABLE meta(name TEXT PRIMARY KEY NOT NULL, value BLOB NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID',
 ];
 export const HEAD = 'log:head';
+export const BASE = 'log:base';
 const IDENTITY = 'log:identity';
 const WAL = 'log:wal';
 type WalNeed = 'required' | 'optional';
 export const USER = 'user:';
 const HEAD_BYTES = 40;
+const BASE_BYTES = 24;
 
 export interface LogIdentity {
   readonly clusterId: string;
@@ -111,6 +116,20 @@ function decodeHead(bytes: Uint8Array): Head {
   return { term, vote, commit, lastIndex, lastTerm };
 }
 
+export function encodeBase(base: LogBase): Uint8Array {
+  const bytes = new Uint8Array(BASE_BYTES);
+  const view = new DataView(bytes.buffer);
+  [base.index, base.term, base.timeMs].forEach((n, i) => writeNumber(view, 8 * i, n));
+  return bytes;
+}
+
+function decodeBase(bytes: Uint8Array | undefined, path: string): LogBase {
+  if (bytes === undefined) return LOG_START;
+  if (bytes.length !== BASE_BYTES) throw damaged(path, `meta row ${BASE} has ${bytes.length} bytes`);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  return { index: readNumber(view, 0), term: readNumber(view, 8), timeMs: readNumber(view, 16) };
+}
+
 export const metaCrc = (name: string, value: Uint8Array): number => crc32c(value, 0, value.length, crc32c(Buffer.from(name)));
 const identityBytes = (identity: LogIdentity): Uint8Array =>
   Buffer.from(JSON.stringify({ clusterId: identity.clusterId, incarnation: identity.incarnation }));
@@ -144,8 +163,8 @@ export function syncDirectory(path: string): void {
   }
 }
 
-/** Makes an empty log at `path`, whole or not at all, durable on return. Refuses to replace one. */
-export function createSqliteLog(path: string, identity: LogIdentity): void {
+/** Makes an empty log at `path` that begins behind `base`, whole or not at all, durable on return. Refuses to replace one. */
+export function createSqliteLog(path: string, identity: LogIdentity, base: LogBase = LOG_START): void {
   if (fs.existsSync(path)) throw new OperationalError('DATA_DIR', `${path} exists already; a log is never overwritten`);
   const temporary = `${path}.new`;
   for (const suffix of ['', '-wal', '-shm', '-journal']) fs.rmSync(temporary + suffix, { force: true });
@@ -161,7 +180,8 @@ export function createSqliteLog(path: string, identity: LogIdentity): void {
       configure(db);
       const put = db.prepare(UPSERT_META);
       const rows: readonly [string, Uint8Array][] = [
-        [HEAD, encodeHead({ term: 0, vote: 0, commit: 0, lastIndex: 0, lastTerm: 0 })],
+        [HEAD, encodeHead({ term: base.term, vote: 0, commit: base.index, lastIndex: base.index, lastTerm: base.term })],
+        [BASE, encodeBase(base)],
         [IDENTITY, identityBytes(identity)],
         [WAL, Buffer.from('optional' satisfies WalNeed)],
       ];
@@ -233,18 +253,6 @@ function loadMeta(db: Database.Database, path: string): Map<string, Uint8Array> 
   return meta;
 }
 
-/** Consecutive entries of one term: [from, next range's from). */
-export interface TermRange {
-  readonly from: number;
-  readonly term: number;
-}
-
-interface Scan {
-  readonly firstIndex: number;
-  readonly lastIndex: number;
-  readonly ranges: TermRange[];
-}
-
 /** Entries from their rows, in the order of keys. A part too few or too many at the end is left to the entry's own check. */
 export function* joinParts(rows: Iterable<[unknown, unknown]>, path: string): Generator<[index: number, entry: Uint8Array]> {
   let index = -1;
@@ -277,30 +285,24 @@ function join(parts: readonly Uint8Array[]): Uint8Array {
 
 export const plainBytes = (bytes: Uint8Array): Uint8Array => new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
 
-/** Every entry, in order: CRC, index and term. */
-function scanEntries(db: Database.Database, path: string): Scan {
-  const ranges: TermRange[] = [];
-  let firstIndex = 0;
-  let lastIndex = 0;
-  let lastTerm = 0;
-  const rows = db.prepare<[], [unknown, unknown]>('SELECT key, bytes FROM entries ORDER BY key').raw();
-  for (const [idx, bytes] of joinParts(rows.iterate(), path)) {
+/** Every entry behind the base, in order: CRC, index and term. */
+function scanEntries(db: Database.Database, path: string, base: LogBase): LogShape {
+  const shape = new LogShape(base);
+  const rows = db.prepare<[number], [unknown, unknown]>('SELECT key, bytes FROM entries WHERE key >= ? ORDER BY key').raw();
+  for (const [idx, bytes] of joinParts(rows.iterate((base.index + 1) * PARTS), path)) {
     const at = `entry at index ${idx}`;
     const fault = entryFault(bytes);
     if (fault !== undefined) throw damaged(path, `${at}: ${fault}`);
     if (entryIndex(bytes) !== idx) throw damaged(path, `${at}: its header says index ${entryIndex(bytes)}`);
-    if (firstIndex === 0) firstIndex = idx;
-    else if (idx !== lastIndex + 1) throw damaged(path, `${at} follows index ${lastIndex}`);
-    const term = entryTerm(bytes);
-    if (term < lastTerm) throw damaged(path, `${at} has term ${term} after term ${lastTerm}`);
-    if (term > lastTerm || ranges.length === 0) ranges.push({ from: idx, term });
-    lastIndex = idx;
-    lastTerm = term;
+    if (idx !== shape.lastIndex + 1) throw damaged(path, `${at} follows index ${shape.lastIndex}`);
+    if (entryTerm(bytes) < shape.lastTerm) throw damaged(path, `${at} has term ${entryTerm(bytes)} after term ${shape.lastTerm}`);
+    shape.appended(bytes);
   }
-  return { firstIndex, lastIndex, ranges };
+  return shape;
 }
 
-export interface CheckedLog extends Scan {
+export interface CheckedLog {
+  readonly shape: LogShape;
   readonly head: Head;
   readonly meta: Map<string, Uint8Array>;
 }
@@ -321,12 +323,11 @@ function checkContents(db: Database.Database, path: string, identity: LogIdentit
   const headBytes = meta.get(HEAD)!;
   if (headBytes.length !== HEAD_BYTES) throw damaged(path, `meta row ${HEAD} has ${headBytes.length} bytes`);
   const head = decodeHead(headBytes);
-  const scan = scanEntries(db, path);
-  const lastTerm = scan.ranges.at(-1)?.term ?? 0;
-  if (head.lastIndex !== scan.lastIndex || head.lastTerm !== lastTerm) {
-    throw damaged(path, `the last entry is ${scan.lastIndex} of term ${lastTerm}, but the head says ${head.lastIndex} of term ${head.lastTerm}`);
+  const shape = scanEntries(db, path, decodeBase(meta.get(BASE), path));
+  if (head.lastIndex !== shape.lastIndex || head.lastTerm !== shape.lastTerm) {
+    throw damaged(path, `the last entry is ${shape.lastIndex} of term ${shape.lastTerm}, but the head says ${head.lastIndex} of term ${head.lastTerm}`);
   }
-  return { head, meta, ...scan };
+  return { head, meta, shape };
 }
 
 /**

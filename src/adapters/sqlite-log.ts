@@ -14,16 +14,19 @@
 // before it appends, so their syncs run beside ours. `done` comes as a microtask: after append() and its caller have
 // returned, before any other event, in order, and without the turn of the event loop that setImmediate would cost.
 // A big append (100 MB take 400 ms, about an election timeout) is written in slices instead, one a turn of the event loop,
-// so that heartbeats pass between; appends behind it queue, and what is queued is read from memory.
+// so that heartbeats pass between; appends behind it queue, and what is queued is read from memory. A reset goes the same
+// way. What a cut leaves behind goes in slices of its own (sqlite-log-trim.ts).
 import * as fs from 'node:fs';
 import type Database from 'better-sqlite3';
 import { assert } from '../base/assert.ts';
 import { copyBytes } from '../base/bytes.ts';
-import { ENTRY_HEADER_BYTES, entryFault, entryIndex, entryTerm } from '../base/entry.ts';
+import { entryFault, entryIndex, entryTimeMs } from '../base/entry.ts';
 import { OperationalError, errorText } from '../base/errors.ts';
-import { ENTRY_BYTES_MAX, MiB } from '../base/limits.ts';
+import { MiB } from '../base/limits.ts';
+import type { LogBase } from '../base/log-base.ts';
 import type { HardState, LogAppend, LogStore } from '../ports/log-store.ts';
 import {
+  BASE,
   HEAD,
   PAGE_BYTES,
   PARTS,
@@ -32,6 +35,7 @@ import {
   USER,
   checkpoint,
   damaged,
+  encodeBase,
   encodeHead,
   joinParts,
   metaCrc,
@@ -40,7 +44,9 @@ import {
   plainBytes,
   sqliteCode,
 } from './sqlite-log-file.ts';
-import type { LogIdentity, OpenedLog, TermRange } from './sqlite-log-file.ts';
+import type { LogIdentity, OpenedLog } from './sqlite-log-file.ts';
+import { LogShape } from './sqlite-log-shape.ts';
+import { LogTrimmer } from './sqlite-log-trim.ts';
 import type { WalCheck } from './sqlite-wal-check.ts';
 
 /** A checkpoint is due when the WAL has about this many frames. */
@@ -67,6 +73,8 @@ export interface SqliteLogOptions {
 export interface SqliteLog extends LogStore {
   /** What the check of the WAL found at open; `torn-tail` deserves a line in the operator's log. */
   readonly walFound: WalCheck;
+  /** No work is left of a cut or reset. */
+  readonly isTrimmed: boolean;
 }
 
 /** An append on its way to disk. */
@@ -77,6 +85,8 @@ interface Job {
   readonly head: Uint8Array;
   /** Rows from this index on are replaced. */
   readonly replaceFrom: number | undefined;
+  /** Of a reset. */
+  readonly base: LogBase | undefined;
   readonly what: string;
 }
 
@@ -104,10 +114,7 @@ class SqliteLogStore implements SqliteLog {
   readonly #sql;
   /** Including what was handed over after a failure, like all the fields down to #meta. */
   #hardState: HardState;
-  #firstIndex: number;
-  #lastIndex: number;
-  /** Rising in `from` and in `term`. */
-  readonly #ranges: TermRange[];
+  #shape: LogShape;
   readonly #meta: Map<string, Uint8Array>;
   /** Set once, by the first failure. */
   #failure: OperationalError | undefined;
@@ -120,6 +127,7 @@ class SqliteLogStore implements SqliteLog {
   /** About; from 0 again after a checkpoint. */
   #walFrames = 0;
   #checkpointTimer: NodeJS.Immediate | undefined;
+  readonly #trimmer: LogTrimmer;
   #closed = false;
 
   constructor(opened: OpenedLog, options: SqliteLogOptions) {
@@ -131,9 +139,7 @@ class SqliteLogStore implements SqliteLog {
     this.#failpoints = options.failpoints ?? {};
     this.walFound = walFound;
     this.#hardState = { term: head.term, vote: head.vote, commit: head.commit };
-    this.#firstIndex = checked.firstIndex;
-    this.#lastIndex = checked.lastIndex;
-    this.#ranges = checked.ranges;
+    this.#shape = checked.shape;
     this.#meta = new Map();
     for (const [name, value] of checked.meta) {
       if (name.startsWith(USER)) this.#meta.set(name.slice(USER.length), plainBytes(value));
@@ -148,29 +154,35 @@ class SqliteLogStore implements SqliteLog {
       lengths: db.prepare<[number, number], [number, number]>('SELECT key, length(bytes) FROM entries WHERE key >= ? AND key < ? ORDER BY key').raw(),
       read: db.prepare<[number, number], [unknown, unknown]>('SELECT key, bytes FROM entries WHERE key >= ? AND key < ? ORDER BY key').raw(),
     };
+    this.#trimmer = new LogTrimmer(db, checked.shape.base.index, {
+      isIdle: () => this.#failure === undefined && this.#queue.length === 0,
+      wrote: (frames) => {
+        this.#walFrames += frames;
+        this.#maybeCheckpoint();
+      },
+      failed: (thrown, what) => this.#failIdle(thrown, what),
+      beforeCommit: this.#failpoints.beforeCommit,
+    });
   }
 
   get hardState(): HardState {
     return this.#hardState;
   }
+  get base(): LogBase {
+    return this.#shape.base;
+  }
   get firstIndex(): number {
-    return this.#firstIndex;
+    return this.#shape.firstIndex;
   }
   get lastIndex(): number {
-    return this.#lastIndex;
+    return this.#shape.lastIndex;
+  }
+  get isTrimmed(): boolean {
+    return this.#trimmer.isDone;
   }
 
   term(index: number): number | undefined {
-    if (index === 0) return 0;
-    if (index < this.#firstIndex || index > this.#lastIndex) return undefined;
-    let low = 0;
-    let high = this.#ranges.length - 1;
-    while (low < high) {
-      const middle = (low + high + 1) >>> 1;
-      if (this.#ranges[middle]!.from <= index) low = middle;
-      else high = middle - 1;
-    }
-    return this.#ranges[low]?.term;
+    return this.#shape.term(index);
   }
 
   meta(name: string): Uint8Array | undefined {
@@ -178,8 +190,8 @@ class SqliteLogStore implements SqliteLog {
   }
 
   read(from: number, to: number, bytesMax: number): Uint8Array[] {
-    const within = from >= Math.max(1, this.#firstIndex) && from <= to && to <= this.#lastIndex;
-    assert(within, () => `read of [${from}, ${to}] in [${this.#firstIndex}, ${this.#lastIndex}]`);
+    const within = from >= this.firstIndex && from <= to && to <= this.lastIndex;
+    assert(within, () => `read of [${from}, ${to}] in [${this.firstIndex}, ${this.lastIndex}]`);
     if (this.#queued.size > 0) return this.#readAmidQueue(from, to, bytesMax);
     const entries: Uint8Array[] = [];
     let bytesLeft = bytesMax;
@@ -244,16 +256,17 @@ class SqliteLogStore implements SqliteLog {
 
   append(append: LogAppend, done: (error?: Error) => void): void {
     assert(!this.#closed, 'append to a closed log');
-    this.#assertFits(append.entries);
-    const lastIndexBefore = this.#lastIndex;
+    this.#shape.assertFits(append.entries);
+    const lastIndexBefore = this.lastIndex;
     this.#remember(append);
     const first = append.entries.length === 0 ? undefined : entryIndex(append.entries[0]!);
     const job: Job = {
       append,
       done,
-      head: encodeHead({ ...this.#hardState, lastIndex: this.#lastIndex, lastTerm: this.#ranges.at(-1)?.term ?? 0 }),
+      head: this.#head(),
       replaceFrom: first !== undefined && first <= lastIndexBefore ? first : undefined,
-      what: first === undefined ? 'an append' : `the append of entries ${first} to ${this.#lastIndex}`,
+      base: undefined,
+      what: first === undefined ? 'an append' : `the append of entries ${first} to ${this.lastIndex}`,
     };
     if (this.#failure === undefined && (this.#queue.length > 0 || bytesOf(append) > UNSLICED_BYTES_MAX)) {
       this.#enqueue(job);
@@ -269,12 +282,41 @@ class SqliteLogStore implements SqliteLog {
       }
     }
     const failure = this.#failure;
-    if (failure !== undefined) this.#keepUnpersisted(append.entries);
+    if (failure !== undefined) this.#keepUnpersisted(job);
     queueMicrotask(() => {
       if (failedNow) this.#reportFatal();
       if (failure === undefined) done();
       else done(failure);
     });
+  }
+
+  cut(to: number): void {
+    assert(to >= this.base.index && to <= this.lastIndex, () => `a cut up to ${to} of a log [${this.firstIndex}, ${this.lastIndex}]`);
+    if (to === this.base.index) return;
+    this.#shape.cut({ index: to, term: this.term(to)!, timeMs: entryTimeMs(this.read(to, to, 0)[0]!) });
+    if (this.#failure === undefined) this.#trimmer.trim(this.base, false);
+  }
+
+  reset(base: LogBase, hardState: HardState, done: (error?: Error) => void): void {
+    assert(!this.#closed, 'reset of a closed log');
+    this.#hardState = hardState;
+    this.#shape = new LogShape(base);
+    const append: LogAppend = { entries: [] };
+    const job: Job = { append, done, head: this.#head(), replaceFrom: base.index + 1, base, what: `the start behind a snapshot at ${base.index}` };
+    if (this.#failure === undefined) {
+      this.#enqueue(job);
+      return;
+    }
+    this.#keepUnpersisted(job);
+    queueMicrotask(() => done(this.#failure));
+  }
+
+  cutKeeping(bytes: number): number {
+    return this.#shape.cutKeeping(bytes);
+  }
+
+  #head(): Uint8Array {
+    return encodeHead({ ...this.#hardState, lastIndex: this.lastIndex, lastTerm: this.#shape.lastTerm });
   }
 
   #enqueue(job: Job): void {
@@ -312,39 +354,16 @@ class SqliteLogStore implements SqliteLog {
     const failure = this.#failure;
     const jobs = this.#queue.splice(0);
     this.#queued.clear();
-    for (const job of jobs) this.#keepUnpersisted(job.append.entries);
+    for (const job of jobs) this.#keepUnpersisted(job);
     this.#reportFatal();
     for (const job of jobs) job.done(failure);
-  }
-
-  #assertFits(entries: readonly Uint8Array[]): void {
-    let expected = entries.length === 0 ? 0 : entryIndex(entries[0]!);
-    if (entries.length > 0) {
-      const first = expected;
-      const follows = first >= Math.max(1, this.#firstIndex) && first <= this.#lastIndex + 1;
-      assert(follows, () => `entry ${first} does not follow a log of [${this.#firstIndex}, ${this.#lastIndex}]`);
-    }
-    let term = entries.length === 0 ? 0 : (this.term(expected - 1) ?? 0);
-    for (const entry of entries) {
-      assert(entry.length >= ENTRY_HEADER_BYTES && entry.length <= ENTRY_BYTES_MAX, () => `entry ${expected} has ${entry.length} bytes`);
-      assert(entryIndex(entry) === expected, () => `entry ${entryIndex(entry)} where ${expected} is due`);
-      assert(entryTerm(entry) >= term, () => `entry ${expected} of term ${entryTerm(entry)} after term ${term}`);
-      term = entryTerm(entry);
-      expected++;
-    }
   }
 
   /** The append as reads will see it. */
   #remember(append: LogAppend): void {
     if (append.hardState !== undefined) this.#hardState = append.hardState;
     for (const [name, value] of append.meta ?? []) this.#meta.set(name, copyBytes(value));
-    for (const entry of append.entries) {
-      const index = entryIndex(entry);
-      while (this.#ranges.length > 0 && this.#ranges.at(-1)!.from >= index) this.#ranges.pop();
-      if (this.#ranges.at(-1)?.term !== entryTerm(entry)) this.#ranges.push({ from: index, term: entryTerm(entry) });
-      if (this.#firstIndex === 0) this.#firstIndex = index;
-      this.#lastIndex = index;
-    }
+    for (const entry of append.entries) this.#shape.appended(entry);
   }
 
   /** One transaction; yields between its parts. */
@@ -370,9 +389,14 @@ class SqliteLogStore implements SqliteLog {
     }
     if (bytesOf(append) > UNSLICED_BYTES_MAX) yield;
     sql.putMeta.run(HEAD, job.head, metaCrc(HEAD, job.head));
+    if (job.base !== undefined) {
+      const base = encodeBase(job.base);
+      sql.putMeta.run(BASE, base, metaCrc(BASE, base));
+    }
     for (const [name, value] of append.meta ?? []) sql.putMeta.run(USER + name, value, metaCrc(USER + name, value));
     this.#failpoints.beforeCommit?.();
     sql.commit.run();
+    if (job.base !== undefined) this.#trimmer.trim(this.base, this.base.index === job.base.index);
     this.#walFrames += frames;
     this.#maybeCheckpoint();
   }
@@ -390,10 +414,15 @@ class SqliteLogStore implements SqliteLog {
     try {
       this.#checkpoint();
     } catch (thrown) {
-      this.#fail(thrown, 'a checkpoint');
-      this.#unpersistedFrom = this.#lastIndex + 1;
-      this.#reportFatal();
+      this.#failIdle(thrown, 'a checkpoint');
     }
+  }
+
+  /** While no append waits: everything that was handed over is persisted. */
+  #failIdle(thrown: unknown, what: string): void {
+    this.#fail(thrown, what);
+    this.#unpersistedFrom = this.lastIndex + 1;
+    this.#reportFatal();
   }
 
   #checkpoint(): void {
@@ -418,9 +447,9 @@ class SqliteLogStore implements SqliteLog {
     if (this.#failure !== undefined) this.#onFatal?.(this.#failure);
   }
 
-  #keepUnpersisted(entries: readonly Uint8Array[]): void {
-    const first = entries.length === 0 ? this.#lastIndex + 1 : entryIndex(entries[0]!);
-    if (first <= this.#unpersistedFrom) {
+  #keepUnpersisted({ append: { entries }, base }: Job): void {
+    const first = base !== undefined ? base.index + 1 : entries.length === 0 ? this.lastIndex + 1 : entryIndex(entries[0]!);
+    if (base !== undefined || first <= this.#unpersistedFrom) {
       this.#unpersistedFrom = first;
       this.#unpersisted = [...entries];
     } else {
@@ -440,6 +469,7 @@ class SqliteLogStore implements SqliteLog {
     if (this.#closed) return;
     this.#closed = true;
     if (this.#checkpointTimer !== undefined) clearImmediate(this.#checkpointTimer);
+    this.#trimmer.close();
     this.#db.close();
   }
 }

@@ -7,6 +7,7 @@
 // - Nothing is delivered from a peer that has not proved the cluster secret and been admitted, by both sides.
 // - One accepted connection a peer, the newest; both connections of a pair are with the same incarnation.
 // - Whatever comes on a connection ends at most that connection.
+// - An observer's connection carries its fetches one way and their answers the other, and is no peer's.
 //
 // `connected` and `disconnected` tell of the way out to a peer; its messages may arrive a little before the one and
 // after the other.
@@ -14,14 +15,16 @@ import { createServer, type AddressInfo, type Server, type Socket } from 'node:n
 import { performance } from 'node:perf_hooks';
 import { assert } from '../base/assert.ts';
 import { OperationalError } from '../base/errors.ts';
-import { INFLIGHT_BYTES_MAX, KiB } from '../base/limits.ts';
+import { INFLIGHT_BYTES_MAX, KiB, PEER_CHUNK_BYTES_MAX } from '../base/limits.ts';
 import type { Entropy } from '../ports/entropy.ts';
 import type { Logger } from '../ports/logger.ts';
+import type { FeedAnswer, ObserverEvents, ObserverTransport } from '../ports/observers.ts';
 import type { PeerIdentity, Transport, TransportEvents } from '../ports/transport.ts';
 import { LogLimiter } from './logger.ts';
-import { FrameDecoder, PONG_FRAME, peerMessageFault } from './peer-frame.ts';
+import { ObserverBook, type ObserverConnection } from './observer-book.ts';
+import { BulkEncoder, FrameDecoder, PONG_FRAME, encodeMessage, peerMessageFault } from './peer-frame.ts';
 import { CLUSTER_ID_BYTES_MAX, Handshake, type HandshakeOptions, type HandshakeSelf } from './peer-handshake.ts';
-import { IDLE_TICKS, PeerLink, type LinkHost, type LinkTimings, type PeerAddress } from './peer-link.ts';
+import { IDLE_TICKS, PeerLink, writeAll, type LinkHost, type LinkTimings, type PeerAddress } from './peer-link.ts';
 
 export type { PeerAddress } from './peer-link.ts';
 
@@ -30,6 +33,8 @@ export const PENDING_MAX = 64;
 const QUEUE_BYTES_MAX = 2 * INFLIGHT_BYTES_MAX;
 /** Pongs that a peer may leave unread. */
 const PONG_BYTES_MAX = 64 * KiB;
+/** An observer has the lowest priority on its machine: it may be silent for so many times as long as a peer. */
+const OBSERVER_PATIENCE = 10;
 const SECRET_CHARS_MIN = 16;
 
 const TIMINGS_DEFAULT: LinkTimings = {
@@ -72,7 +77,7 @@ export function clusterSecretWarning(secret: string, listenHost: string): string
   return undefined;
 }
 
-export class TcpPeers implements Transport {
+export class TcpPeers implements Transport, ObserverTransport {
   /** For the caller to log, once. */
   readonly warning: string | undefined;
 
@@ -85,6 +90,7 @@ export class TcpPeers implements Transport {
   readonly #pending = new Set<InboundConnection>();
   /** Accepted and open, by node id. */
   readonly #inbound = new Map<number, InboundConnection>();
+  readonly #observers: ObserverBook;
   readonly #server: Server;
   #self: HandshakeSelf;
   #events: TransportEvents | undefined;
@@ -93,6 +99,7 @@ export class TcpPeers implements Transport {
     assert(options.nodeId >= 1, 'a node id is at least 1');
     assert(/^[0-9a-f]{32}$/.test(options.incarnation), 'an incarnation is 32 hex digits');
     this.#options = options;
+    this.#observers = new ObserverBook(options.name);
     this.#listenHost = options.listenHost ?? '127.0.0.1';
     this.#timings = { ...TIMINGS_DEFAULT, ...options.timings };
     this.warning = clusterSecretWarning(options.clusterSecret, this.#listenHost);
@@ -147,6 +154,18 @@ export class TcpPeers implements Transport {
     return this.#links.get(to)?.queuedBytes ?? 0;
   }
 
+  observe(events: ObserverEvents): void {
+    this.#observers.observe(events);
+  }
+
+  answer(observer: number, answer: FeedAnswer): void {
+    this.#observers.answer(observer, answer);
+  }
+
+  dropObserver(observer: number, reason: string): void {
+    this.#observers.drop(observer, reason);
+  }
+
   /** Changes what this node says of itself. Peers learn of it by new handshakes: may call `disconnected` before it returns. */
   setRejoining(rejoining: boolean): void {
     if (this.#self.rejoining !== rejoining) this.#introduceAgain({ ...this.#self, rejoining });
@@ -165,6 +184,7 @@ export class TcpPeers implements Transport {
   close(): void {
     this.#events = undefined;
     this.#server.close();
+    this.#observers.closeAll('shutdown');
     for (const connection of [...this.#pending, ...this.#inbound.values()]) connection.drop('shutdown');
     for (const link of this.#links.values()) link.close();
   }
@@ -187,6 +207,7 @@ export class TcpPeers implements Transport {
         }
         return this.#events.admit(peer);
       },
+      admitObserver: () => (this.#events === undefined ? 'this node is shutting down' : this.#observers.refusal()),
     };
   }
 
@@ -227,10 +248,16 @@ export class TcpPeers implements Transport {
     }
     const connection: InboundConnection = new InboundConnection(socket, this.#timings, this.#handshakeOptions(), {
       opened: (peer) => this.#inboundOpened(connection, peer),
+      observerOpened: () => {
+        this.#pending.delete(connection);
+        this.#observers.opened(connection);
+      },
+      observerMessage: (head, body) => this.#observers.message(connection, head, body),
       message: (from, head, body) => this.#events?.message(from, head, body),
       refused: (nodeId, reason) => this.#events?.refused(nodeId, reason),
       closed: (peer) => {
         this.#pending.delete(connection);
+        this.#observers.closed(connection);
         if (peer !== undefined && this.#inbound.get(peer.nodeId) === connection) this.#inbound.delete(peer.nodeId);
       },
       report: (level, key, fields, message) => this.#report(level, key, fields, message),
@@ -260,6 +287,8 @@ function sameIdentity(a: PeerIdentity | undefined, b: PeerIdentity): boolean {
 
 interface InboundHost {
   opened(peer: PeerIdentity): void;
+  observerOpened(): void;
+  observerMessage(head: Uint8Array, body: readonly Uint8Array[]): void;
   message(from: number, head: Uint8Array, body: readonly Uint8Array[]): void;
   refused(nodeId: number, reason: string): void;
   closed(peer: PeerIdentity | undefined): void;
@@ -267,7 +296,7 @@ interface InboundHost {
 }
 
 /** One accepted connection, from the first byte to its end. */
-class InboundConnection {
+class InboundConnection implements ObserverConnection {
   readonly #socket: Socket;
   readonly #timings: LinkTimings;
   readonly #host: InboundHost;
@@ -279,7 +308,9 @@ class InboundConnection {
   #silentTicks = 0;
   /** parting: a refusal is on its way out, what comes in is ignored. */
   #phase: 'handshake' | 'open' | 'parting' | 'closed' = 'handshake';
+  /** Who is at the other end once it is open: a peer, or an observer. */
   #peer: PeerIdentity | undefined;
+  #observer = false;
 
   constructor(socket: Socket, timings: LinkTimings, handshakeOptions: HandshakeOptions, host: InboundHost) {
     this.#socket = socket;
@@ -290,6 +321,7 @@ class InboundConnection {
     this.#decoder = new FrameDecoder({
       message: (head, body) => {
         if (this.#peer !== undefined) host.message(this.#peer.nodeId, head, body);
+        else if (this.#observer) host.observerMessage(head, body);
       },
       ping: () => this.#onPing(),
       pong: () => this.drop('it sent a pong on a connection that is its own to ping'),
@@ -301,7 +333,7 @@ class InboundConnection {
     socket.on('close', () => this.drop('the peer closed the connection'));
   }
 
-  /** Undefined until the handshake is done. */
+  /** Undefined until the handshake is done, and for an observer. */
   get peer(): PeerIdentity | undefined {
     return this.#peer;
   }
@@ -317,8 +349,20 @@ class InboundConnection {
     this.#host.closed(peer);
   }
 
+  /** A chunk is handed over only when the kernel has taken the one before it. */
+  send(head: Uint8Array, body: readonly Uint8Array[], sent: () => void): void {
+    const bulk = body.length === 0 ? undefined : new BulkEncoder(head, body);
+    const next = (error?: Error | null): void => {
+      if ((error !== undefined && error !== null) || this.#phase !== 'open') return;
+      if (bulk === undefined || bulk.done) sent();
+      else writeAll(this.#socket, bulk.next(), next);
+    };
+    if (bulk === undefined) this.#socket.write(encodeMessage(head), next);
+    else next();
+  }
+
   #fields(): object {
-    return { address: this.#remote, nodeId: this.#peer?.nodeId };
+    return { address: this.#remote, nodeId: this.#observer ? 'observer' : this.#peer?.nodeId };
   }
 
   #onData(chunk: Uint8Array): void {
@@ -328,7 +372,7 @@ class InboundConnection {
     const outcome = this.#handshake.push(chunk);
     if (outcome.kind === 'pending') return;
     if (outcome.kind === 'open') {
-      this.#onOpen(outcome.peer);
+      this.#onOpen(outcome.peer, outcome.observer);
       if (outcome.rest.length > 0) this.#onFrames(outcome.rest);
       return;
     }
@@ -343,15 +387,17 @@ class InboundConnection {
     if (fault === 'refused-by-peer') this.#host.refused(nodeId, text);
   }
 
-  #onOpen(peer: PeerIdentity): void {
+  #onOpen(peer: PeerIdentity, observer: boolean): void {
     this.#phase = 'open';
-    this.#peer = peer;
+    this.#peer = observer ? undefined : peer;
+    this.#observer = observer;
     clearTimeout(this.#timer);
-    const { idleTimeoutMs } = this.#timings;
+    const idleTimeoutMs = this.#timings.idleTimeoutMs * (observer ? OBSERVER_PATIENCE : 1);
     this.#timer = setInterval(() => {
       if (++this.#silentTicks >= IDLE_TICKS) this.drop(`not heard of for ${idleTimeoutMs} ms`);
     }, idleTimeoutMs / IDLE_TICKS);
-    this.#host.opened(peer);
+    if (observer) this.#host.observerOpened();
+    else this.#host.opened(peer);
   }
 
   #onFrames(chunk: Uint8Array): void {
@@ -362,7 +408,8 @@ class InboundConnection {
   }
 
   #onPing(): void {
-    if (this.#socket.writableLength > PONG_BYTES_MAX) this.drop('it does not read our pongs');
+    const queueBytesMax = PONG_BYTES_MAX + (this.#observer ? PEER_CHUNK_BYTES_MAX : 0);
+    if (this.#socket.writableLength > queueBytesMax) this.drop('it does not read our pongs');
     else this.#socket.write(PONG_FRAME);
   }
 }

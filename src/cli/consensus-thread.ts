@@ -6,6 +6,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import type { MessagePort } from 'node:worker_threads';
 import { must } from '../base/assert.ts';
 import { errorText, OperationalError } from '../base/errors.ts';
+import type { LogBase } from '../base/log-base.ts';
 import { openDataDir, setDamagedLogAside, type DataDir } from '../adapters/data-dir.ts';
 import { PinoLogger, type LoggerOptions } from '../adapters/logger.ts';
 import { noPeers } from '../adapters/no-peers.ts';
@@ -28,11 +29,15 @@ export interface ConsensusThreadData {
   readonly peers: ReadonlyArray<{ readonly id: number; readonly name: string; readonly host: string; readonly port: number }>;
   readonly peerBind: string;
   readonly peerPort: number;
+  /** A snapshotter is to follow the log: the peer port is open even where there are no peers. */
+  readonly hasObservers: boolean;
   readonly heartbeatMs: number;
   readonly stallResolutionMs: number;
   readonly electionMs: number;
   readonly leaseDriftMs: number;
   readonly readConsistency: 'lease' | 'quorum';
+  readonly logKeepBytes: number;
+  readonly logKeepBytesMax: number;
   readonly failpoints: readonly string[];
   readonly cell: SharedArrayBuffer;
   readonly link: MessagePort;
@@ -47,6 +52,8 @@ export type ConsensusThreadMessage =
       readonly clusterId: string;
       readonly lastIndex: number;
       readonly commit: number;
+      /** The log begins behind it. */
+      readonly base: LogBase;
       /** Of this thread's event loop; both threads read and reset the same one. */
       readonly stalls: Histogram;
     }
@@ -127,7 +134,7 @@ async function main(): Promise<void> {
     logger.warn({ since: rejoining.since, reason: rejoining.reason }, 'this node rejoins as a replaced member: it does not vote until its peers have taken it in');
   }
   const entropy = new NodeEntropy();
-  const peers = singleVoter ? undefined : await connectPeers(data, dataDir, entropy, logger);
+  const peers = singleVoter && !data.hasObservers ? undefined : await connectPeers(data, dataDir, entropy, logger);
   const electionTicks = Math.max(2, Math.round(data.electionMs / data.heartbeatMs));
   const consensus = new Consensus({
     id: nodeId,
@@ -136,6 +143,7 @@ async function main(): Promise<void> {
     members,
     store,
     transport: peers ?? noPeers,
+    observers: peers,
     link: new PortConsensusLink(data.link),
     clock: new NodeClock(),
     cell: new SharedCellWriter(data.cell),
@@ -146,13 +154,15 @@ async function main(): Promise<void> {
     heartbeatTicks: 1,
     leaseDriftMs: data.leaseDriftMs,
     readConsistency: data.readConsistency,
+    logKeepBytes: data.logKeepBytes,
+    logKeepBytesMax: data.logKeepBytesMax,
     onRejoined: () => {
       dataDir.updateIdentity({ rejoining: null });
       peers?.setRejoining(false);
     },
   });
-  const { lastIndex, hardState: { commit } } = store;
-  parent.postMessage({ type: 'ready', nodeId, clusterId, lastIndex, commit, stalls: stallHistogram } satisfies ConsensusThreadMessage);
+  const { base, lastIndex, hardState: { commit } } = store;
+  parent.postMessage({ type: 'ready', nodeId, clusterId, lastIndex, commit, base, stalls: stallHistogram } satisfies ConsensusThreadMessage);
   consensus.start();
 }
 

@@ -44,6 +44,8 @@ export async function local(words: readonly string[]): Promise<void> {
     const directives = [
       '--node-id', name, '--port', String(port + i), '--bind', '127.0.0.1', '--dir', nodeDir,
       ...(nodes > 1 ? ['--peers', peers] : []),
+      // One snapshotter does for the cluster.
+      '--object-store', path.join(dir, 'objects'), '--snapshotter', i === 0 ? 'yes' : 'no',
       ...args,
     ];
     const { values } = loadConfig(nodeConfigFiles, undefined, directives);

@@ -1,9 +1,13 @@
-// The command line: `holdfast serve | init | local | version`. Composition only; each command is a file beside this one.
+// The command line: `holdfast serve | init | local | …`. Composition only; each command is a file beside this one.
 import { errorText, OperationalError } from '../base/errors.ts';
+import { importDump } from './import.ts';
 import { init } from './init.ts';
 import { local } from './local.ts';
 import { takeOption } from './options.ts';
+import { restore } from './restore.ts';
 import { serve } from './serve.ts';
+import { snapshotCommand } from './snapshot-command.ts';
+import { snapshotter } from './snapshotter.ts';
 import { VERSION } from './version.ts';
 
 const USAGE = `holdfast ${VERSION}: a primary database that speaks Redis
@@ -13,8 +17,17 @@ const USAGE = `holdfast ${VERSION}: a primary database that speaks Redis
   holdfast serve [FILE] [--directive value ...]   run this node
   holdfast local [--nodes N] [--port P] [--dir D] [--directive value ...]
                                                   run N nodes (3) on this machine, RESP on P, P+1, ... (6379), data under D (./data)
+  holdfast snapshotter [FILE] [--directive value ...]
+                                                  follow the log, archive it and make snapshots (serve starts one by default)
+  holdfast snapshot list | verify [--all] | export --out FILE.rdb   [--index N] STORE
+  holdfast snapshot create --to HOST:PORT         have a snapshot made now, and wait for it
+  holdfast restore --to-time 2026-01-31T12:00:00Z | --to-index N   --dir NEW [--nodes N] [--dry-run] STORE
+                                                  make a new cluster's data directories from a moment in the past
+  holdfast import FILE.rdb --to HOST:PORT [--password P] [--force]
+                                                  load a dump of Redis into a cluster
   holdfast version
 
+STORE is --from URL [--cluster ID] [--key-file FILE], or [FILE] [--directive value ...] of a node.
 FILE has the syntax of redis.conf; every directive is in config/holdfast.conf. Command line directives win.
 `;
 
@@ -48,6 +61,20 @@ async function run(argv: readonly string[]): Promise<void> {
     }
     case 'local':
       await local(args);
+      return;
+    case 'snapshotter': {
+      const { file, directives } = split(args);
+      await snapshotter(file, directives);
+      return;
+    }
+    case 'snapshot':
+      await snapshotCommand(args);
+      return;
+    case 'restore':
+      await restore(args);
+      return;
+    case 'import':
+      await importDump(args);
       return;
     case 'version':
     case '--version':

@@ -12,3 +12,11 @@ export function takeOption(args: string[], name: string): string | undefined {
   args.splice(at, 2);
   return value;
 }
+
+/** Takes `--name`, which has no value, out of the words; says whether it was there. */
+export function takeFlag(args: string[], name: string): boolean {
+  const at = args.indexOf(`--${name}`);
+  if (at < 0) return false;
+  args.splice(at, 1);
+  return true;
+}

@@ -14,7 +14,7 @@ import { errorText, OperationalError } from '../base/errors.ts';
 import { allCommands } from '../commands/all.ts';
 import { REPLICATED_SETTING_NAMES } from '../commands/replicated-settings.ts';
 import { CommandTable } from '../commands/table.ts';
-import { Machine } from '../machine/machine.ts';
+import { Machine, type MachineReport } from '../machine/machine.ts';
 import { Engine } from '../replica/engine.ts';
 import type { ClientListener } from '../ports/client-listener.ts';
 import type { Logger } from '../ports/logger.ts';
@@ -24,6 +24,9 @@ import { loadConfig, type LoadedConfig } from '../server/config-file.ts';
 import { Server, type ProcessFacts } from '../server/server.ts';
 import { membersOf, type Member } from './cluster-layout.ts';
 import { nodeConfigFiles } from './config-files.ts';
+import { StoredSnapshots } from './snapshot-installer.ts';
+import { SnapshotterChild } from './snapshotter-child.ts';
+import { openConfiguredStore } from './store-options.ts';
 import type { ConsensusThreadData, ConsensusThreadMessage } from './consensus-thread.ts';
 import { VERSION } from './version.ts';
 
@@ -36,7 +39,7 @@ const GOODBYE_MS = 200;
 
 /** Runs a node until it is stopped; the process ends in here. */
 export async function serve(file: string | undefined, directives: readonly string[]): Promise<void> {
-  const node = new Node(loadConfig(nodeConfigFiles, file, directives));
+  const node = new Node(loadConfig(nodeConfigFiles, file, directives), [...(file === undefined ? [] : [file]), ...directives]);
   await node.start();
 }
 
@@ -51,9 +54,13 @@ class Node {
   #engine: Engine | undefined;
   #server: Server | undefined;
   #listener: ClientListener | undefined;
+  #snapshotter: SnapshotterChild | undefined;
+  /** As this process was given them: file and directives. */
+  readonly #args: readonly string[];
 
-  constructor(loaded: LoadedConfig) {
+  constructor(loaded: LoadedConfig, args: readonly string[]) {
     this.#loaded = loaded;
+    this.#args = args;
     this.#members = membersOf(loaded.values);
     this.#logger = new PinoLogger({ ...this.#loggerOptions, thread: 'engine' });
   }
@@ -89,7 +96,15 @@ class Node {
       { port: listener.port ?? 'none', unixsocket: config.values.unixsocket, cluster: ready.clusterId, lastIndex: ready.lastIndex, pid: process.pid },
       'accepting clients',
     );
+    this.#startSnapshotter(ready.clusterId);
     announceReadiness(engine, this.#logger, this.#clock, this.#startedMs);
+  }
+
+  #startSnapshotter(clusterId: string): void {
+    const { values } = this.#loaded;
+    if (values['object-store'] === '' || !values.snapshotter) return;
+    this.#snapshotter = new SnapshotterChild([...this.#args, '--cluster-id', clusterId], this.#logger);
+    this.#snapshotter.start();
   }
 
   #startConsensus(cell: SharedArrayBuffer, link: MessagePort): Promise<ConsensusReady> {
@@ -127,11 +142,14 @@ class Node {
       peers: this.#members.map(({ id, name, host, peerPort }) => ({ id, name, host, port: peerPort })),
       peerBind: values['peer-bind'][0] ?? '127.0.0.1',
       peerPort: peerPortOf(values),
+      hasObservers: values['object-store'] !== '',
       heartbeatMs: values['heartbeat-interval-ms'],
       stallResolutionMs: values['stall-resolution-ms'],
       electionMs: values['election-timeout-ms'],
       leaseDriftMs: values['lease-drift-ms'],
       readConsistency: values['read-consistency'],
+      logKeepBytes: values['log-keep-bytes'],
+      logKeepBytesMax: values['log-keep-bytes-max'],
       failpoints: values.failpoint,
       cell,
       link,
@@ -140,20 +158,20 @@ class Node {
   }
 
   #makeMachine(): Machine {
-    return new Machine(
-      new CommandTable(allCommands),
-      {
-        handlerThrew: (command, index, error) =>
-          this.#logger.error({ command, index, error }, 'a write command failed inside, the same on every node: please report this'),
-        diverged: (index, own, leader) =>
-          die(
-            this.#logger,
-            `this node's data differ from the leader's at log index ${index} (digest ${own}, leader ${leader}): it stops serving. ` +
-              `Keep its directory for a bug report, then take the node in again: holdfast init --rejoin yes in an empty directory`,
-          ),
-      },
-      () => this.#clock.monotonicMs(),
-    );
+    return new Machine(new CommandTable(allCommands), this.#machineReport(), () => this.#clock.monotonicMs());
+  }
+
+  #machineReport(): MachineReport {
+    return {
+      handlerThrew: (command, index, error) =>
+        this.#logger.error({ command, index, error }, 'a write command failed inside, the same on every node: please report this'),
+      diverged: (index, own, leader) =>
+        die(
+          this.#logger,
+          `this node's data differ from the leader's at log index ${index} (digest ${own}, leader ${leader}): it stops serving. ` +
+            `Keep its directory for a bug report, then take the node in again: holdfast init --rejoin yes in an empty directory`,
+        ),
+    };
   }
 
   #makeServer(config: Config, machine: Machine, nodeId: number): Server {
@@ -187,6 +205,8 @@ class Node {
       host: server,
       origin: { node: ready.nodeId, boot: this.#entropy.uint32() },
       replayTo: ready.commit,
+      startsBehind: ready.base,
+      installer: this.#makeInstaller(machine, ready),
       bootstrap: () => ({
         databases: values.databases,
         hashKey: randomBytes(16),
@@ -198,6 +218,22 @@ class Node {
       },
       leaderWaitMs: LEADER_WAIT_ELECTIONS * values['election-timeout-ms'],
     });
+  }
+
+  #makeInstaller(machine: Machine, { clusterId, base }: ConsensusReady): StoredSnapshots {
+    const { values } = this.#loaded;
+    const installer = new StoredSnapshots({
+      dir: path.resolve(values.dir),
+      clusterId,
+      openStore: values['object-store'] === '' ? undefined : () => openConfiguredStore(values),
+      table: machine.table,
+      report: this.#machineReport(),
+      accessClockMs: () => this.#clock.monotonicMs(),
+      clock: this.#clock,
+      logger: this.#logger,
+    });
+    installer.assertCanStart(base);
+    return installer;
   }
 
   #makeListener(server: Server): ClientListener {
@@ -219,6 +255,7 @@ class Node {
   #stop(why: string): void {
     if (this.#stopping) return;
     this.#stopping = true;
+    this.#snapshotter?.stop();
     this.#logger.info({ why }, 'stopping');
     void this.#listener?.stopAccepting();
     this.#engine?.shutdown();

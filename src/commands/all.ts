@@ -16,6 +16,7 @@ import { objectCommands } from './keys-object.ts';
 import { scanCommands } from './keys-scan.ts';
 import { lcs } from './lcs.ts';
 import { serverAdminCommands } from './server-admin.ts';
+import { saveCommands } from './snapshots.ts';
 import type { CommandSpec } from './spec.ts';
 import { stringPartCommands } from './string-parts.ts';
 import { stringCommands } from './strings.ts';
@@ -53,6 +54,7 @@ export const serverCommands: readonly CommandSpec[] = [
   ...commandInfoCommands,
   ...configCommands,
   ...serverAdminCommands,
+  ...saveCommands,
   ...holdfastCommands,
   ...debugCommands,
 ];

@@ -9,6 +9,7 @@ import type { Database, Handle } from '../keyspace/database.ts';
 import type { Prng } from '../base/prng.ts';
 import type { Args } from '../resp/args.ts';
 import type { Reply } from '../resp/reply.ts';
+import { Publishing } from './publishing.ts';
 import type { ReplicatedSettings } from './replicated-settings.ts';
 import type { ServerPort, SessionPort } from './ports.ts';
 import type { CommandSpec } from './spec.ts';
@@ -26,6 +27,10 @@ export class CommandContext {
   command: CommandSpec | undefined = undefined;
   /** apply: the entry's log time. read: the log time at which the read is judged. Milliseconds. */
   nowMs = 0;
+  /** apply: the log index of the entry. */
+  entryIndex = 0;
+  /** The newest published snapshot; in apply the machine's. */
+  publishing = new Publishing();
   /** The machine's own log time: a key past it is gone for good on every node, and may be called missing without more ado. */
   logTimeMs = 0;
   /** apply: seeded by term, index and record number. read: seeded from the node's entropy. */

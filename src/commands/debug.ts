@@ -2,15 +2,17 @@
 // SLEEP makes this connection wait, not the whole node: nothing that a client sends may stop the engine.
 import { encodingName } from '../keyspace/types.ts';
 import type { CommandContext } from './context.ts';
+import { DatasetDigest } from './debug-digest.ts';
 import type { CommandSpec } from './spec.ts';
 import { NO_KEYS } from './spec.ts';
 import { Errors } from './errors.ts';
 import { replyHelp } from './connection.ts';
-import { valueDigest } from './value-digest.ts';
 
 const HELP = [
+  'DIGEST',
+  '    A digest of all keys, their values and whether they expire, the same that Redis gives.',
   'DIGEST-VALUE <key> [<key> ...]',
-  '    A digest of each value, the same for the same value under another key or in another encoding.',
+  '    The same of the values of keys, one each, whatever the key and the encoding.',
   'ERROR <string>',
   '    Answer with this error.',
   'OBJECT <key>',
@@ -121,10 +123,10 @@ function object(context: CommandContext): void {
   );
 }
 
-function digestValues(context: CommandContext): void {
-  const { args, keyspace, reply } = context;
+function digestValues({ args, db, keyspace, reply }: CommandContext): void {
+  const digest = new DatasetDigest(keyspace);
   reply.array(args.count - 2);
-  for (let i = 2; i < args.count; i++) reply.simple(valueDigest(keyspace, context.lookupPeek(i)));
+  for (let i = 2; i < args.count; i++) reply.simple(digest.value(db.find(args.bytes, args.start(i), args.end(i))));
 }
 
 function debug(context: CommandContext): void {
@@ -135,6 +137,7 @@ function debug(context: CommandContext): void {
     );
   }
   if (args.count === 2 && args.is(1, 'HELP')) return replyHelp(reply, 'debug', HELP);
+  if (args.count === 2 && args.is(1, 'DIGEST')) return reply.simple(new DatasetDigest(context.keyspace).all());
   if (args.count >= 2 && args.is(1, 'DIGEST-VALUE')) return digestValues(context);
   if (args.count === 3) {
     if (args.is(1, 'SLEEP')) return sleep(context);

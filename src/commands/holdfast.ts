@@ -1,9 +1,11 @@
-// HOLDFAST: what Redis has no command for. The read level of a connection, the index that it has seen, the state of the group.
+// HOLDFAST: what Redis has no command for. The read level of a connection, the index that it has seen, the state of the group;
+// and, from snapshots.ts, snapshots.
 import type { CommandContext } from './context.ts';
 import type { ReadConsistency } from './ports.ts';
 import type { CommandFlag, CommandSpec } from './spec.ts';
 import { NO_KEYS } from './spec.ts';
 import { Errors, wrongArity } from './errors.ts';
+import { snapshotSubcommands } from './snapshots.ts';
 import { replyHelp, replyUnknownSubcommand, textArgument } from './connection.ts';
 
 const HELP = [
@@ -20,6 +22,12 @@ const HELP = [
   '    Reads see at least the state of that index, and never an older one than before.',
   'READ eventual',
   "    Reads see this node's state, however old.",
+  'PUBLISH <index> <term> <manifest> <sha256> <digest>',
+  '    Have the log record a snapshot (for the snapshotter).',
+  'SNAPSHOTS',
+  '    The published snapshot, and what the snapshotter does.',
+  'SNAPSHOTTER <json>',
+  '    The snapshotter says how far it is (for the snapshotter).',
   'STATUS',
   '    The state of the Raft group as this node knows it.',
   'TRANSFER [<node>]',
@@ -167,6 +175,7 @@ export const holdfastCommands = [
         complexity: 'O(N) where N is the number of members',
         handler: status,
       },
+      ...snapshotSubcommands,
       {
         ...common,
         name: 'transfer',

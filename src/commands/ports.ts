@@ -1,6 +1,7 @@
 // What session and read commands may ask of the connection and of the node. Implemented by src/server; declared here
 // because commands may not import it. Write handlers never see these.
 import type { Reply } from '../resp/reply.ts';
+import type { PublishedRecord } from './publishing.ts';
 import type { CommandSpec } from './spec.ts';
 
 export type ReadConsistency =
@@ -106,6 +107,21 @@ export interface RaftMemberStatus {
   readonly lagMs: number;
 }
 
+/** What this node knows of snapshots, and asks of the snapshotter. */
+export interface SnapshotPort {
+  readonly published: PublishedRecord | undefined;
+  /** LASTSAVE: when the newest snapshot was published; the start of this node while there is none. */
+  readonly lastSaveMs: number;
+  /** How far the snapshotter is, by names, for HOLDFAST SNAPSHOTS. */
+  readonly facts: ReadonlyArray<readonly [string, string | number]>;
+  /** Asks for a snapshot with all that is applied here; the error's text where there is one under way, or nobody to make it. */
+  request(): string | undefined;
+  /** Calls back once a snapshot with all that was asked for is published, or with an error text. */
+  whenPublished(session: number, done: (error: string | undefined) => void): void;
+  /** The snapshotter's report, JSON; what is asked of it, JSON, or undefined where it is no report. */
+  report(json: string): string | undefined;
+}
+
 /** The node. */
 export interface ServerPort {
   readonly version: string;
@@ -123,6 +139,7 @@ export interface ServerPort {
   pauseClients(untilMonotonicMs: number, writesOnly: boolean): void;
   unpauseClients(): void;
   raft(): RaftStatus;
+  readonly snapshots: SnapshotPort;
   /** INFO: the text of these sections ('default', 'all', 'everything' or names). */
   info(sections: readonly string[]): string;
   configGet(patterns: readonly string[]): ReadonlyArray<readonly [string, string]>;

@@ -12,7 +12,7 @@ import { Encoding, type Handle, ValueType } from './types.ts';
 export type { ByteSpan, Handle } from './types.ts';
 
 /** The longest string that SET leaves as embstr, as in Redis. */
-const EMBSTR_BYTES_MAX = 44;
+export const EMBSTR_BYTES_MAX = 44;
 /** A string that grows gets as much room again, up to this. */
 const SPARE_BYTES_MAX = 1 * MiB;
 /** Room reserved for a big string that grows: the longest that a client may make unless told otherwise. */

@@ -148,6 +148,23 @@ export class KeyTable {
     return h;
   }
 
+  /** A new key, absent so far, with a packed value of bytes[start, end): what a snapshot holds, checked by its reader. */
+  createPacked(
+    key: Uint8Array,
+    kStart: number,
+    kEnd: number,
+    type: ValueType,
+    encoding: Encoding,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): Handle {
+    const h = this.create(key, kStart, kEnd, type, encoding, end - start, end - start);
+    this.internals.records.write(h, bytes, start, end);
+    this.endChange(h);
+    return h;
+  }
+
   /** Takes the key out of the digest, so that its value may change: see value-kinds.ts. */
   beginChange(h: Handle): void {
     const { memory, usedBefore } = this.internals;

@@ -312,6 +312,26 @@ export class Keyspace {
     return this.database(db).version(bytes, start, end, nowMs);
   }
 
+  // For snapshots: versions as they are, of a key and of the buckets of absent ones (versions.ts).
+
+  keyVersion(h: Handle): number {
+    const { records, versions } = this.#internals;
+    return versions.ofRecord(records.versionIndex(h), records.versionRecord(h));
+  }
+
+  restoreKeyVersion(h: Handle, version: number): void {
+    const packed = Math.floor(version / 2);
+    this.#internals.records.setVersion(h, Math.floor(packed / 0x1_0000), packed % 0x1_0000);
+  }
+
+  absentVersion(bucket: number): number {
+    return this.#internals.versions.ofBucket(bucket);
+  }
+
+  restoreAbsentVersion(bucket: number, version: number): void {
+    this.#internals.versions.setBucket(bucket, version);
+  }
+
   #readInteger(h: Handle): boolean {
     const { records } = this.#internals;
     if (records.encoding(h) === Encoding.int) {

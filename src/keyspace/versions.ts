@@ -9,11 +9,22 @@
 import { assert } from '../base/assert.ts';
 import { BATCH_RECORDS_MAX } from '../base/limits.ts';
 
-const BUCKETS = 4096;
+/** Of absent keys. */
+export const VERSION_BUCKETS = 4096;
+const BUCKETS = VERSION_BUCKETS;
 const RECORDS = 0x1_0000;
 const ABSENT = 1;
 
 assert(BATCH_RECORDS_MAX < RECORDS, 'the number of a record in its entry has 16 bits');
+
+/**
+ * The version as if all that were made up to entry `settledIndex` were one: what a snapshot leaves of them. `nowIndex` is an entry
+ * not before the version's own, and less than 2^32 after it.
+ */
+export function settledVersion(version: number, nowIndex: number, settledIndex: number): number {
+  const age = (nowIndex - Math.floor(version / (RECORDS * 2))) >>> 0;
+  return age < nowIndex - settledIndex ? version : version % 2;
+}
 
 export class Versions {
   /** Index of the log record being applied, modulo 2^32, and its number in the entry. */
@@ -34,6 +45,14 @@ export class Versions {
 
   ofAbsent(hash: number, database: number): number {
     return this.#buckets[(hash ^ database) & (BUCKETS - 1)]!;
+  }
+
+  ofBucket(bucket: number): number {
+    return this.#buckets[bucket]!;
+  }
+
+  setBucket(bucket: number, version: number): void {
+    this.#buckets[bucket] = version;
   }
 
   ofRecord(index: number, record: number): number {

@@ -18,9 +18,11 @@ import { RECORD_BYTES_MAX } from '../base/limits.ts';
 import { Prng } from '../base/prng.ts';
 import { CommandContext } from '../commands/context.ts';
 import type { ServerPort, SessionPort } from '../commands/ports.ts';
+import { publishedText, Publishing, type PublishedRecord } from '../commands/publishing.ts';
 import { isReplicatedSetting, isReplicatedSettingValue, ReplicatedSettings, REPLICATED_SETTING_NAMES } from '../commands/replicated-settings.ts';
 import type { CommandTable } from '../commands/table.ts';
 import { Keyspace } from '../keyspace/keyspace.ts';
+import { settledVersion } from '../keyspace/versions.ts';
 import { Args } from '../resp/args.ts';
 import { parseMultibulk, parseRequestInto } from '../resp/decoder.ts';
 import { NullReply } from '../resp/null-reply.ts';
@@ -57,12 +59,29 @@ export interface Digest {
   readonly high: number;
 }
 
+/** The machine's state but for the keys and values: what a snapshot keeps beside its RDB file. */
+export interface MachineState {
+  /** Of the last applied entry. */
+  readonly index: number;
+  readonly term: number;
+  readonly timeMs: number;
+  /** The last checkpoint; its index is 0 if there was none. */
+  readonly checkpoint: { readonly index: number; readonly digest: Digest };
+  readonly databases: number;
+  readonly hashKey: Uint8Array;
+  readonly settings: ReadonlyArray<readonly [string, number]>;
+  readonly published: PublishedRecord | undefined;
+}
+
 export class Machine {
   readonly table: CommandTable;
   readonly settings = new ReplicatedSettings();
+  /** The newest published snapshot. */
+  readonly publishing = new Publishing();
   /** Present once the bootstrap entry is applied. */
   #keyspace: Keyspace | undefined;
   #context: CommandContext | undefined;
+  #hashKey: Uint8Array = new Uint8Array(0);
   readonly #report: MachineReport;
   readonly #record = new RecordView();
   readonly #args = new Args();
@@ -120,13 +139,54 @@ export class Machine {
     this.appliedTerm = term;
   }
 
-  /** Digest of the whole machine state: keyspace and replicated settings. */
+  /** What a snapshot has to keep beside the keys. */
+  snapshotState(): MachineState {
+    return {
+      index: this.appliedIndex,
+      term: this.appliedTerm,
+      timeMs: this.timeMs,
+      checkpoint: this.checkpoint,
+      databases: this.keyspace.databases,
+      hashKey: this.#hashKey,
+      settings: REPLICATED_SETTING_NAMES.map((name) => [name, this.settings[name]] as const),
+      published: this.publishing.newest,
+    };
+  }
+
+  /**
+   * Takes over a snapshot's state, on a machine that has applied nothing. The keyspace is empty then: whoever restores fills it, as
+   * of the last checkpoint, before the next entry.
+   */
+  restore(state: MachineState): void {
+    assert(this.appliedIndex === 0 && !this.bootstrapped, 'a machine is restored before it applies anything');
+    this.#take(state, undefined);
+    this.keyspace.beginRecord(state.checkpoint.index, 0);
+  }
+
+  #take(state: MachineState, keyspace: Keyspace | undefined): void {
+    this.#begin(state.databases, state.hashKey, state.settings, keyspace);
+    this.publishing.restore(state.published);
+    this.appliedIndex = state.index;
+    this.appliedTerm = state.term;
+    this.timeMs = state.timeMs;
+    this.lastCheckpointIndex = state.checkpoint.index;
+    this.#checkpointDigest = { ...state.checkpoint.digest };
+  }
+
+  /** Takes over the state of `other`, which is ahead and is not used any more. Whoever holds this machine goes on with it. */
+  adopt(other: Machine): void {
+    assert(other.appliedIndex > this.appliedIndex, () => `a machine at ${this.appliedIndex} is to go back to ${other.appliedIndex}`);
+    this.#take(other.snapshotState(), other.keyspace);
+  }
+
+  /** Digest of the whole machine state: keyspace, replicated settings and the published snapshot. */
   digest(): Digest {
     const { low, high } = this.keyspace.digest();
     let settings = 0x811c9dc5;
     for (const name of REPLICATED_SETTING_NAMES) {
       for (const c of `${name}=${String(this.settings[name])};`) settings = Math.imul(settings ^ c.charCodeAt(0), 0x01000193);
     }
+    for (const c of publishedText(this.publishing.newest)) settings = Math.imul(settings ^ c.charCodeAt(0), 0x01000193);
     return { low: (low ^ settings) >>> 0, high: (high + (settings >>> 0)) >>> 0 };
   }
 
@@ -134,11 +194,17 @@ export class Machine {
     // Two leaders may each have proposed one before the first was applied; the first in the log counts.
     if (this.#keyspace !== undefined) return;
     const { databases, hashKey, settings } = bootstrapFrom(entry);
+    this.#begin(databases, hashKey, settings);
+  }
+
+  #begin(databases: number, hashKey: Uint8Array, settings: MachineState['settings'], filled?: Keyspace): void {
     for (const [name, value] of settings) if (isReplicatedSetting(name)) this.settings[name] = value;
-    const keyspace = new Keyspace({ databases, hashKey, clockMs: this.#accessClockMs });
+    this.#hashKey = hashKey;
+    const keyspace = filled ?? new Keyspace({ databases, hashKey, clockMs: this.#accessClockMs });
     this.#keyspace = keyspace;
     this.#context = new CommandContext(keyspace, this.settings, this.#args, this.#nullReply, this.#random);
     this.#context.mode = 'apply';
+    this.#context.publishing = this.publishing;
   }
 
   #applyRecords(entry: Uint8Array, index: number, term: number, sink: ApplySink): void {
@@ -149,6 +215,7 @@ export class Machine {
     let at = ENTRY_HEADER_BYTES;
     context.nowMs = this.timeMs;
     context.logTimeMs = this.timeMs;
+    context.entryIndex = index;
     for (let number = 0; number < count; number++) {
       record.read(entry, at, entry.length);
       at = record.end;
@@ -247,7 +314,8 @@ export class Machine {
       const version = reader.uint53();
       const length = reader.uint32();
       const start = reader.skip(length);
-      if (context.keyspace.version(db, record.bytes, start, start + length, this.timeMs) !== version) changed = true;
+      const own = context.keyspace.version(db, record.bytes, start, start + length, this.timeMs);
+      if (this.#settled(own, index) !== this.#settled(version, index)) changed = true;
     }
     if (changed) {
       context.reply.nullArray();
@@ -267,6 +335,11 @@ export class Machine {
       this.#runCommand(context, index, sink);
     }
     assert(at === record.end, () => `an EXEC in entry ${index} has bytes after its commands`);
+  }
+
+  /** A node that began from a snapshot does not know which entry before the last checkpoint changed a key. */
+  #settled(version: number, index: number): number {
+    return settledVersion(version, index, this.lastCheckpointIndex);
   }
 
   #applyExpire(context: CommandContext, record: RecordView): void {

@@ -6,6 +6,15 @@
 // - Messages arrive in the order sent, each exactly once, as long as both threads live.
 // - A Uint8Array in a message is handed over: the sender does not touch it again.
 
+import type { LogBase } from '../base/log-base.ts';
+
+/** A snapshot by reference: the state after the entry at `index`; where to find it is for whoever restores it to read. */
+export interface SnapshotReference {
+  readonly index: number;
+  readonly term: number;
+  readonly reference: Uint8Array;
+}
+
 /** Engine → consensus. */
 export type EngineMessage =
   /** One batch as an entry with an open header (src/base/entry.ts), for this node as leader of `term` and no other. Answered by `committed` or `refused`; by `appended` as soon as the role or term changes before that. */
@@ -26,6 +35,11 @@ export type EngineMessage =
   /** The engine has applied up to here, `bytes` since it last said so; releases the apply window. Not sent for every entry. */
   | { readonly type: 'applied'; readonly index: number; readonly bytes: number }
   | { readonly type: 'transfer'; readonly id: number; readonly target: number }
+  /** A record was applied that publishes this snapshot: the log may be cut up to there. */
+  | { readonly type: 'published'; readonly snapshot: SnapshotReference }
+  /** The engine holds a machine of a snapshot: the one that `restore` asked for, or the one that this node starts from. Answered by `installed`. */
+  | { readonly type: 'restored'; readonly base: LogBase }
+  | { readonly type: 'restore-failed'; readonly index: number }
   /** The engine found its state to differ from the cluster's: hand over leadership. */
   | { readonly type: 'status'; readonly id: number }
   | { readonly type: 'shutdown' };
@@ -70,6 +84,10 @@ export type ConsensusMessage =
       readonly records: Uint8Array;
     }
   | { readonly type: 'committed'; readonly entries: readonly CommittedEntry[] }
+  /** This node is too far behind for the log: a machine is to be made of this snapshot, beside the one that serves. Answered by `restored` or `restore-failed`. */
+  | { readonly type: 'restore'; readonly snapshot: SnapshotReference }
+  /** With `accepted` the machine that was restored takes over, and the next entry committed is the one behind `index`; else it is not needed any more. */
+  | { readonly type: 'installed'; readonly index: number; readonly accepted: boolean }
   | { readonly type: 'read-state'; readonly id: number; readonly index: number; readonly timeMs: number }
   | { readonly type: 'read-failed'; readonly id: number }
   | { readonly type: 'transferred'; readonly id: number; readonly error: string | undefined }

@@ -4,7 +4,11 @@
 // - When an append's callback reports success, its entries and hard state survive a crash of process and machine.
 // - Appends persist in the order given; a crash leaves a prefix of them, each whole or absent.
 // - After the first failure nothing is ever reported persisted again (a failed fsync is not retried).
-// - Reads are synchronous, and see every append that was handed over, persisted or not.
+// - Reads are synchronous, and see every append, cut and reset that was handed over, persisted or not.
+// - A log begins behind its base, whose term stays known. A cut only moves the base up within the log; a crash may undo a
+//   cut, never a reset that was reported.
+
+import type { LogBase } from '../base/log-base.ts';
 
 /** Raft's persistent state besides the entries. */
 export interface HardState {
@@ -26,10 +30,12 @@ export interface LogAppend {
 
 export interface LogStore {
   readonly hardState: HardState;
-  /** 0 when the log is empty; otherwise the first index kept (1 until the log is cut). */
+  readonly base: LogBase;
+  /** The first index that is kept, or would be: base.index + 1. */
   readonly firstIndex: number;
+  /** firstIndex − 1 when the log is empty. */
   readonly lastIndex: number;
-  /** Term of the entry at `index`, or undefined where there is none. 0 for index 0. */
+  /** Term of the entry at `index`, the base included, or undefined where there is none. */
   term(index: number): number | undefined;
   /**
    * Sealed entries [from, to], as many as fit `bytesMax` but at least one. Each was checked against its CRC; one that
@@ -39,6 +45,18 @@ export interface LogStore {
   meta(name: string): Uint8Array | undefined;
   /** Hands over an append. `done` is called once, later, never from inside this call; an error means: not persisted, and nothing after it will be. */
   append(append: LogAppend, done: (error?: Error) => void): void;
+  /**
+   * Forgets the entries up to `to`, which is in the log and committed: it becomes the base. For readers that is so at once;
+   * on disk it follows in slices that never hold the thread for long, and the space is given back.
+   */
+  cut(to: number): void;
+  /**
+   * Forgets everything; the log is empty and begins behind `base`, where a snapshot ends. Written in order with the
+   * appends, in one transaction with `hardState`; `done` as for an append.
+   */
+  reset(base: LogBase, hardState: HardState, done: (error?: Error) => void): void;
+  /** The highest index that may be cut with about `bytes` of entries left behind it; the base where there are fewer. */
+  cutKeeping(bytes: number): number;
   /** Bytes on disk, for INFO. */
   sizeBytes(): number;
   close(): void;

@@ -8,6 +8,7 @@
 // - A node that has heard a leader gives no vote, its own included, for electionTicks ticks (the promise behind the
 //   lease), unless that leader consented (transfer). ticksSinceLeader says so whatever became of term and leader since.
 import { assert } from '../base/assert.ts';
+import type { LogBase } from '../base/log-base.ts';
 import type { Leadership } from './leadership.ts';
 import { RaftLog } from './log.ts';
 import { makeMessage } from './message.ts';
@@ -15,7 +16,7 @@ import type { MessageFields } from './message.ts';
 import { quorumMembers } from './quorum.ts';
 import type { Quorum } from './quorum.ts';
 import { ForwardedReads } from './read-only.ts';
-import type { Message, NodeId, RaftConfig, ReadState, Role } from './types.ts';
+import type { Message, NodeId, RaftConfig, ReadState, Role, SnapshotOffer } from './types.ts';
 import { MessageType } from './types.ts';
 
 /**
@@ -63,6 +64,13 @@ export class RaftCore {
    * to a member that lost its log the leader may speak of what the lost log held. Infinity on members with a whole log.
    */
   heartbeatCommitMax: number;
+
+  /** What a follower that is too far behind is told of while this node leads. */
+  offer: SnapshotOffer | undefined;
+  /** The snapshot that the driver restores, and who asked for that last. */
+  restoring: { readonly index: number; readonly from: NodeId; readonly term: number; readonly context: number } | undefined;
+  restoreToHand: SnapshotOffer | undefined;
+  resetToHand: LogBase | undefined;
 
   messages: Message[] = [];
   messagesAfterPersist: Message[] = [];

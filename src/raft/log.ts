@@ -7,8 +7,10 @@
 //   still under way has ended. A write that was overtaken by a truncation therefore never counts for what replaced it,
 //   not even if index and term are the same again (the ABA of etcd's asynchronous storage writes): it is bounded by
 //   the first index of every write handed over after it.
+// - The log begins behind its base, whose term is known: storage's, or that of a reset which storage may not show yet.
 import { assert } from '../base/assert.ts';
 import { entryTimeMs } from '../base/entry.ts';
+import type { LogBase } from '../base/log-base.ts';
 import type { Entry, RaftStorage } from './types.ts';
 
 interface Write {
@@ -27,22 +29,30 @@ export class RaftLog {
   /** Handed over and not reported persisted, in order; the disk writes in this order. */
   #writes: Write[] = [];
   #commit: number;
-  #lastTimeMs = 0;
+  #lastTimeMs: number;
+  /** Of the newest reset. */
+  #resetBase: LogBase | undefined;
 
   constructor(storage: RaftStorage, commit: number) {
     this.#storage = storage;
     this.#offset = storage.lastIndex + 1;
     this.#handed = storage.lastIndex;
     assert(commit <= storage.lastIndex, () => `commit ${commit} is beyond the log's end ${storage.lastIndex}`);
-    this.#commit = commit;
-    if (storage.firstIndex > 0 && storage.lastIndex >= storage.firstIndex) {
+    this.#commit = Math.max(commit, storage.base.index);
+    this.#lastTimeMs = storage.base.timeMs;
+    if (storage.lastIndex > storage.base.index) {
       const last = storage.entries(storage.lastIndex, storage.lastIndex, 0)[0];
       if (last !== undefined) this.#lastTimeMs = entryTimeMs(last.bytes);
     }
   }
 
+  get base(): LogBase {
+    const { base } = this.#storage;
+    return this.#resetBase === undefined || this.#resetBase.index <= base.index ? base : this.#resetBase;
+  }
+
   get firstIndex(): number {
-    return Math.max(1, this.#storage.firstIndex);
+    return this.base.index + 1;
   }
 
   get lastIndex(): number {
@@ -67,6 +77,8 @@ export class RaftLog {
   }
 
   term(index: number): number | undefined {
+    const { base } = this;
+    if (index <= base.index) return index === base.index ? base.term : undefined;
     if (index > this.lastIndex) return undefined;
     return index >= this.#offset ? this.#tail[index - this.#offset]?.term : this.#storage.term(index);
   }
@@ -123,6 +135,17 @@ export class RaftLog {
     this.#lastTimeMs = entryTimeMs(entries[entries.length - 1]!.bytes);
   }
 
+  /** The log is empty and begins behind `base`, which is committed. Writes under way end as they are, and count for nothing. */
+  reset(base: LogBase): void {
+    assert(base.index > this.#commit, () => `a log with commit ${this.#commit} is reset to ${base.index}`);
+    this.#resetBase = base;
+    this.#tail = [];
+    this.#offset = base.index + 1;
+    this.#handed = base.index;
+    this.#commit = base.index;
+    this.#lastTimeMs = base.timeMs;
+  }
+
   /** Position in `entries` of the first one that the log does not have, or −1. */
   findConflict(entries: readonly Entry[]): number {
     return entries.findIndex((entry) => !this.matches(entry.index, entry.term));
@@ -133,12 +156,12 @@ export class RaftLog {
    * above it. Used on both sides of a refused append to skip a whole run of terms a round trip (etcd: log.go).
    */
   findConflictByTerm(index: number, term: number): { index: number; term: number } {
-    for (let at = index; at > 0; at--) {
+    for (let at = index; at >= this.base.index; at--) {
       const own = this.term(at);
       if (own === undefined) return { index: at, term: 0 };
       if (own <= term) return { index: at, term: own };
     }
-    return { index: 0, term: 0 };
+    return { index: Math.min(index, this.base.index), term: 0 };
   }
 
   /** True when commit advanced. */

@@ -4,6 +4,8 @@ import { ENTRY_HEADER_BYTES, entryIndex, entryTerm } from '../base/entry.ts';
 import type { Message, NodeId } from './types.ts';
 import { MessageType } from './types.ts';
 
+export const NO_REFERENCE = new Uint8Array(0);
+
 export type MessageFields = Partial<Omit<Message, 'type' | 'from' | 'to'>>;
 
 export function makeMessage(
@@ -27,8 +29,12 @@ export function makeMessage(
     context: fields.context ?? 0,
     transfer: fields.transfer ?? false,
     timeMs: fields.timeMs ?? 0,
+    reference: fields.reference ?? NO_REFERENCE,
   };
 }
+
+/** The longest reference: a key in an object store and a checksum. */
+const REFERENCE_BYTES_MAX = 4096;
 
 const TYPES: ReadonlySet<number> = new Set(Object.values(MessageType));
 
@@ -44,6 +50,10 @@ export function messageFault(m: Message): string | undefined {
   if (!isCount(m.hint)) return `hint ${m.hint}`;
   if (!isCount(m.context)) return `context ${m.context}`;
   if (m.type === MessageType.append) return entriesFault(m);
+  if (m.type === MessageType.snapshot) {
+    if (m.index === 0 || m.logTerm === 0 || m.logTerm > m.term) return `snapshot at ${m.index}/${m.logTerm}`;
+    if (m.reference.length > REFERENCE_BYTES_MAX) return `reference of ${m.reference.length} bytes`;
+  }
   return m.entries.length === 0 ? undefined : 'entries in a message that carries none';
 }
 

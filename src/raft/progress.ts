@@ -1,7 +1,7 @@
 // What a leader knows of one follower, and how much it may send (etcd: tracker/progress.go, inflights.go).
 //   probe      where the logs agree is not known: one append at a time, the next after an answer or a heartbeat's answer
 //   replicate  they agree up to match: appends are pipelined, as many as the inflight limits allow
-//   snapshot   the entries it needs are cut from the leader's log: nothing is sent until it is reset or answers from further on
+//   snapshot   the entries it needs are cut from the leader's log: it is told of a snapshot, and sent no entries until it has that
 import { MiB } from '../base/limits.ts';
 
 export type ProgressState = 'probe' | 'replicate' | 'snapshot';
@@ -85,6 +85,8 @@ export class Progress {
   leaseFromMs = -Infinity;
   /** Newest tick's round whose answer was looked at for silence. */
   silenceRound = 0;
+  /** While state is 'snapshot': index of the one that it was told of; 0 for none yet, or where it could not use it. */
+  pendingSnapshot = 0;
   readonly inflights: Inflights;
   #flowPaused = false;
   /** Tick's rounds answered since it last answered an append, or since the last retry. */
@@ -141,6 +143,7 @@ export class Progress {
   #become(state: ProgressState, next: number): void {
     this.state = state;
     this.next = next;
+    this.pendingSnapshot = 0;
     this.sentCommit = Math.min(this.sentCommit, next - 1);
     this.#flowPaused = false;
     this.#probeBytes = 0;

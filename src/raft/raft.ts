@@ -11,9 +11,11 @@
 // - Appends carry an epoch that answers repeat, so that a replaced member never inherits acknowledgements.
 // - A change of commit alone is not a change of HardState: it rides along with entries, term or vote.
 // - A commit index without entries is sent at match, so that it may overtake entries; lost appends are found by silence.
+// - Snapshots go by reference: a follower answers when it has fetched and restored one, however long that takes.
 // - Round and read numbers take the place of etcd's opaque contexts.
 import { assert } from '../base/assert.ts';
 import { ENTRY_HEADER_BYTES } from '../base/entry.ts';
+import type { LogBase } from '../base/log-base.ts';
 import { RaftCore } from './core.ts';
 import { campaign, handleVoteRequest, handleVoteResponse, tickElection } from './election.ts';
 import { acceptLeader, handleAppend, handleHeartbeat, handleTimeoutNow } from './follower.ts';
@@ -22,8 +24,9 @@ import { messageFault } from './message.ts';
 import { quorumHas } from './quorum.ts';
 import { committedInTerm, followerRead, handleReadIndexResponse, leaderRead, leaseUntilMs, startRound } from './reads.ts';
 import { appendEntry, broadcastAppend, handleAppendResponse, handleHeartbeatResponse, hurry, maybeCommit, tellHeldCommit } from './replication.ts';
+import { handleSnapshot, handleSnapshotResponse, offerSnapshot, restored, restoreFailed } from './snapshot.ts';
 import { abortTransfer, beginTransfer, tickTransfer } from './transfer.ts';
-import type { Entry, HardState, Message, NodeId, ProposeResult, RaftConfig, RaftStatus, Ready, Role } from './types.ts';
+import type { Entry, HardState, Message, NodeId, ProposeResult, RaftConfig, RaftStatus, Ready, Role, SnapshotOffer } from './types.ts';
 import { MessageType } from './types.ts';
 
 export class RaftNode {
@@ -58,6 +61,11 @@ export class RaftNode {
 
   get commit(): number {
     return this.#core.log.commit;
+  }
+
+  /** The log begins behind it. */
+  get base(): LogBase {
+    return this.#core.log.base;
   }
 
   get lastIndex(): number {
@@ -106,7 +114,7 @@ export class RaftNode {
       handleVoteRequest(core, m);
       return;
     }
-    const isFromLeader = m.type === MessageType.append || m.type === MessageType.heartbeat;
+    const isFromLeader = m.type === MessageType.append || m.type === MessageType.heartbeat || m.type === MessageType.snapshot;
     if (m.type === MessageType.preVoteResponse && !m.reject) {
       // It repeats the term that this node asked for, the next one.
       if (m.term === core.term + 1) handleVoteResponse(core, m);
@@ -137,6 +145,24 @@ export class RaftNode {
     const index = appendEntry(core, leadership, entry);
     broadcastAppend(core, leadership);
     return { ok: true, term: core.term, index };
+  }
+
+  /** A snapshot that is committed, for followers whose next entry is cut from the log; the newest counts. */
+  offerSnapshot(offer: SnapshotOffer): void {
+    offerSnapshot(this.#core, offer);
+  }
+
+  /**
+   * The driver has the state up to `base`: of the snapshot in Ready.restore, or of one that it found by itself, which it
+   * knows to be committed. The log is reset behind it where it does not reach there; it never goes back.
+   */
+  restored(base: LogBase): void {
+    restored(this.#core, base);
+  }
+
+  /** The snapshot in Ready.restore can't be had; the leader will name one again. */
+  restoreFailed(index: number): void {
+    restoreFailed(this.#core, index);
   }
 
   /** Asks for an index at or above everything committed before now; the answer is in Ready.readStates or readFailures. */
@@ -243,6 +269,8 @@ export class RaftNode {
       core.messagesAfterPersist.length > 0 ||
       core.readStates.length > 0 ||
       core.readFailures.length > 0 ||
+      core.restoreToHand !== undefined ||
+      core.resetToHand !== undefined ||
       core.log.hasEntriesToHand ||
       core.log.commit !== this.#readyCommit ||
       this.#voteChanged() ||
@@ -255,12 +283,15 @@ export class RaftNode {
     const core = this.#core;
     const entries = core.log.handOver();
     const hardState = this.#hardState();
+    const { resetToHand: reset, restoreToHand: restore } = core;
     const writesHardState =
-      this.#voteChanged() || (entries.length > 0 && hardState.commit !== this.#readyHardState.commit);
+      reset !== undefined || this.#voteChanged() || (entries.length > 0 && hardState.commit !== this.#readyHardState.commit);
     const softState = this.#softState();
     const ready: Ready = {
       ...(this.#softStateChanged() ? { softState } : {}),
       ...(writesHardState ? { hardState } : {}),
+      ...(reset === undefined ? {} : { reset }),
+      ...(restore === undefined ? {} : { restore }),
       entries,
       messages: core.messages,
       messagesAfterPersist: core.messagesAfterPersist,
@@ -271,6 +302,8 @@ export class RaftNode {
     if (writesHardState) this.#readyHardState = hardState;
     this.#readySoftState = softState;
     this.#readyCommit = core.log.commit;
+    core.resetToHand = undefined;
+    core.restoreToHand = undefined;
     core.messages = [];
     core.messagesAfterPersist = [];
     core.readStates = [];
@@ -302,6 +335,7 @@ export class RaftNode {
           match: progress?.match ?? 0,
           next: progress?.next ?? 0,
           state: progress?.state ?? 'unknown',
+          pendingSnapshot: progress?.pendingSnapshot ?? 0,
           muted: core.muted.has(id),
           recentActive: progress?.recentActive ?? false,
         };
@@ -345,6 +379,12 @@ function dispatch(core: RaftCore, m: Message): void {
       return;
     case MessageType.heartbeat:
       if (acceptLeader(core, m)) handleHeartbeat(core, m);
+      return;
+    case MessageType.snapshot:
+      if (acceptLeader(core, m)) handleSnapshot(core, m);
+      return;
+    case MessageType.snapshotResponse:
+      if (core.leadership !== undefined) handleSnapshotResponse(core, core.leadership, m);
       return;
     case MessageType.appendResponse:
       if (core.leadership !== undefined) handleAppendResponse(core, core.leadership, m);

@@ -5,6 +5,7 @@ import { Leadership } from './leadership.ts';
 import type { Progress } from './progress.ts';
 import { quorumValue } from './quorum.ts';
 import { releaseHeldReads, roundAnswered, startRound } from './reads.ts';
+import { needsSnapshot, sendSnapshot } from './snapshot.ts';
 import { handOverWhenReady } from './transfer.ts';
 import type { Entry, Message, NodeId } from './types.ts';
 import { MessageType } from './types.ts';
@@ -55,7 +56,7 @@ function sendAppend(core: RaftCore, to: NodeId, progress: Progress): boolean {
   if (progress.state === 'replicate' && progress.inflights.full) return false;
   const previousTerm = termBefore(core, progress.next);
   if (previousTerm === undefined) {
-    progress.becomeSnapshot();
+    needsSnapshot(core, to, progress);
     return false;
   }
   post(core, to, progress, progress.next - 1, previousTerm, log.entries(progress.next, log.lastIndex, core.config.appendBytesMax));
@@ -66,7 +67,7 @@ function sendAppend(core: RaftCore, to: NodeId, progress: Progress): boolean {
 function probe(core: RaftCore, to: NodeId, progress: Progress): void {
   if (sendAppend(core, to, progress) || progress.paused) return;
   const previousTerm = termBefore(core, progress.next);
-  if (previousTerm === undefined) progress.becomeSnapshot();
+  if (previousTerm === undefined) needsSnapshot(core, to, progress);
   else post(core, to, progress, progress.next - 1, previousTerm, []);
 }
 
@@ -121,6 +122,7 @@ function handleAcknowledgement(core: RaftCore, leadership: Leadership, progress:
   if (progress.state === 'probe') progress.becomeReplicate();
   else if (progress.state === 'replicate') progress.inflights.freeTo(m.index);
   else if (progress.match + 1 >= core.log.firstIndex) progress.becomeReplicate();
+  else sendSnapshot(core, m.from, progress);
   if (maybeCommit(core, leadership)) broadcastAppend(core, leadership);
   while (sendAppend(core, m.from, progress));
   offerCommit(core, leadership, m.from, progress);
@@ -148,7 +150,8 @@ function nudge(core: RaftCore, leadership: Leadership, progress: Progress, m: Me
   const lacks = progress.match < core.log.lastIndex || progress.state === 'probe';
   if (!lacks || !progress.silent()) return;
   progress.resume();
-  probe(core, m.from, progress);
+  if (progress.state === 'snapshot') sendSnapshot(core, m.from, progress);
+  else probe(core, m.from, progress);
 }
 
 /** A transfer is about to wait for this follower: an append that was lost is found out at once. */

@@ -1,5 +1,6 @@
 // The types of the Raft core: what goes in, what comes out. The core is a function of its inputs: no sockets, files,
 // timers, promises or clocks; time and randomness are arguments. The model is etcd-io/raft; deviations are listed in raft.ts.
+import type { LogBase } from '../base/log-base.ts';
 
 /** Raft id of a member, ≥ 1; 0 means none. */
 export type NodeId = number;
@@ -32,6 +33,8 @@ export const MessageType = {
   timeoutNow: 9,
   readIndex: 10,
   readIndexResponse: 11,
+  snapshot: 12,
+  snapshotResponse: 13,
 } as const;
 export type MessageType = (typeof MessageType)[keyof typeof MessageType];
 
@@ -40,9 +43,9 @@ export interface Message {
   readonly from: NodeId;
   readonly to: NodeId;
   readonly term: number;
-  /** append: index before the first entry. appendResponse: last index matched, or the one refused. votes: last index of the candidate. readIndexResponse: the read index. */
+  /** append: index before the first entry. appendResponse: last index matched, or the one refused. votes: last index of the candidate. readIndexResponse: the read index. snapshot and its response: the last index in it. */
   readonly index: number;
-  /** append: term at `index`. votes: term of the candidate's last entry. appendResponse when refused: term at `hint`. */
+  /** append: term at `index`. votes: term of the candidate's last entry. appendResponse when refused: term at `hint`. snapshot: term at `index`. */
   readonly logTerm: number;
   readonly entries: readonly Entry[];
   readonly commit: number;
@@ -51,7 +54,7 @@ export interface Message {
   readonly hint: number;
   /**
    * heartbeat and its response: number of the round, which renews the lease and confirms read indexes. readIndex and its
-   * response: the request's number. append and its response: the epoch of the leader's progress. A response repeats what
+   * response: the request's number. append, snapshot and their responses: the epoch of the leader's progress. A response repeats what
    * it answers, so the driver carries this field in every type.
    */
   readonly context: number;
@@ -59,6 +62,15 @@ export interface Message {
   readonly transfer: boolean;
   /** readIndexResponse: the leader's log time in ms, for judging expiry; filled in by the driver. */
   readonly timeMs: number;
+  /** snapshot: where to find it and how to check it; opaque to the core. */
+  readonly reference: Uint8Array;
+}
+
+/** A snapshot by reference: the state after the entry at `index`. */
+export interface SnapshotOffer {
+  readonly index: number;
+  readonly term: number;
+  readonly reference: Uint8Array;
 }
 
 /**
@@ -70,6 +82,10 @@ export interface Ready {
   readonly softState?: { readonly role: Role; readonly leader: NodeId; readonly term: number };
   /** Persist before `messagesAfterPersist` are sent. Present when term or vote changed; a commit that advanced rides along with these or with entries. */
   readonly hardState?: HardState;
+  /** Persist before `entries`, in one with `hardState`, which is then present: the log is empty and begins behind this, where a snapshot ends that was restored. */
+  readonly reset?: LogBase;
+  /** Restore this snapshot, and say how that went (RaftNode.restored, restoreFailed). One at a time. */
+  readonly restore?: SnapshotOffer;
   /** Persist, replacing everything from entries[0].index on. */
   readonly entries: readonly Entry[];
   /** May be sent at once, before or while `hardState` and `entries` are persisted (the leader's appends, heartbeats). */
@@ -94,8 +110,10 @@ export interface ReadState {
 /** What the core reads of the persisted (or handed-over) log. Synchronous. */
 export interface RaftStorage {
   readonly hardState: HardState;
-  readonly firstIndex: number;
+  /** The log begins behind it. It may move up at any time, not beyond what is committed and reported persisted. */
+  readonly base: LogBase;
   readonly lastIndex: number;
+  /** The base's included; undefined before it and behind the end. */
   term(index: number): number | undefined;
   /** Entries [from, to], at least one, as many as fit `bytesMax`. */
   entries(from: number, to: number, bytesMax: number): readonly Entry[];
@@ -141,6 +159,8 @@ export interface PeerStatus {
   readonly next: number;
   /** 'unknown' unless this node leads. 'snapshot': it needs entries that are cut from this node's log. */
   readonly state: 'probe' | 'replicate' | 'snapshot' | 'unknown';
+  /** Index of the snapshot that it was told to start from, or 0. */
+  readonly pendingSnapshot: number;
   readonly muted: boolean;
   readonly recentActive: boolean;
 }

@@ -3,6 +3,7 @@
 // What must hold: the cache is a suffix of the log [first cached, lastIndex], without gaps.
 import { entryIndex, entryKind, entryTerm } from '../base/entry.ts';
 import { must } from '../base/assert.ts';
+import type { LogBase } from '../base/log-base.ts';
 import type { HardState, LogAppend, LogStore } from '../ports/log-store.ts';
 import type { Entry, RaftStorage } from '../raft/types.ts';
 
@@ -21,6 +22,10 @@ export class CachedLog implements RaftStorage {
 
   get hardState(): HardState {
     return this.#store.hardState;
+  }
+
+  get base(): LogBase {
+    return this.#store.base;
   }
 
   get firstIndex(): number {
@@ -63,6 +68,22 @@ export class CachedLog implements RaftStorage {
       this.#evict();
     }
     this.#store.append(append, done);
+  }
+
+  /** Entries up to `to` are no longer needed; those that are in the cache go as newer ones come. */
+  cut(to: number): void {
+    this.#store.cut(to);
+  }
+
+  reset(base: LogBase, hardState: HardState, done: (error?: Error) => void): void {
+    this.#cache = [];
+    this.#head = 0;
+    this.#cacheBytes = 0;
+    this.#store.reset(base, hardState, done);
+  }
+
+  cutKeeping(bytes: number): number {
+    return this.#store.cutKeeping(bytes);
   }
 
   /** Forgets cached entries from `index` on, and all of them if `index` does not follow the cache. */

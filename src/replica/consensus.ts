@@ -5,6 +5,7 @@
 // - A Ready's `messagesAfterPersist` leave only after its entries and hard state, and all before them, are on disk.
 // - The commit index stands in the shared cell before any message or reply carries it.
 // - After the log store fails, nothing is sent, acknowledged or published as leader again.
+import { must } from '../base/assert.ts';
 import { EntryKind, entryTimeMs } from '../base/entry.ts';
 import { errorText } from '../base/errors.ts';
 import {
@@ -15,18 +16,25 @@ import {
   LOG_CACHE_BYTES,
   UNCOMMITTED_BYTES_MAX,
 } from '../base/limits.ts';
+import type { LogBase } from '../base/log-base.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { LeaseCellWriter } from '../ports/lease-cell.ts';
-import type { CommittedEntry, ConsensusLink, EngineMessage, MemberState, RaftRole } from '../ports/link.ts';
+import type { CommittedEntry, ConsensusLink, EngineMessage } from '../ports/link.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { LogStore } from '../ports/log-store.ts';
+import type { ObserverTransport } from '../ports/observers.ts';
 import type { PeerIdentity, Transport } from '../ports/transport.ts';
 import { RaftNode } from '../raft/raft.ts';
 import { MessageType, type Entry, type Message, type Ready } from '../raft/types.ts';
 import { CachedLog } from './cached-log.ts';
+import { CommitNews } from './commit-news.ts';
 import { Handover } from './handover.ts';
+import { LogFeedServer } from './log-feed.ts';
+import { LOG_KEEP_BYTES, LOG_KEEP_BYTES_MAX, LogKeeper } from './log-keeper.ts';
 import { Members } from './members.ts';
 import { OwnProposals } from './own-proposals.ts';
+import { ReadRequests } from './read-requests.ts';
+import { StateNews } from './state-news.ts';
 import {
   decodePeerMessage,
   encodeForward,
@@ -43,6 +51,8 @@ export interface ConsensusOptions {
   readonly members: ReadonlyMap<number, string>;
   readonly store: LogStore;
   readonly transport: Transport;
+  /** Those who follow the log and are no members; without it there are none. */
+  readonly observers?: ObserverTransport | undefined;
   readonly link: ConsensusLink;
   readonly clock: Clock;
   readonly cell: LeaseCellWriter;
@@ -54,16 +64,15 @@ export interface ConsensusOptions {
   readonly heartbeatTicks: number;
   readonly leaseDriftMs: number;
   readonly readConsistency: 'lease' | 'quorum';
+  /** What is kept of the log for followers (log-keeper.ts). */
+  readonly logKeepBytes?: number;
+  readonly logKeepBytesMax?: number;
   /** This node was taken in again under its incarnation: from now on it votes. Stores that beside the log. */
   readonly onRejoined: () => void;
 }
 
 /** Bytes on their way to the leader above which nothing is forwarded to it. */
 const FORWARD_QUEUE_BYTES_MAX = INFLIGHT_BYTES_MAX;
-/** How long followers may wait to hear of a commit for entries to carry it; no longer than an entry takes. */
-const COMMIT_NEWS_MS = 1;
-/** A peer that forwarded writes this lately answers clients by its own apply: it hears of commits at once. */
-const FORWARDING_MS = 100;
 const NO_BYTES = new Uint8Array(0);
 const NO_BODY: readonly Uint8Array[] = [];
 
@@ -73,16 +82,16 @@ export class Consensus {
   readonly #log: CachedLog;
   readonly #members: Members;
   readonly #handover: Handover;
-  readonly #proposals = new OwnProposals();
-  /** When each peer last forwarded writes to us. */
-  readonly #forwardedAtMs = new Map<number, number>();
-  #commitNewsDue = false;
-  #toldState: { readonly role: RaftRole; readonly term: number; readonly leader: number } = { role: 'follower', term: 0, leader: 0 };
-  /** Raft read contexts → the engine's read-index requests. */
-  readonly #reads = new Map<number, number>();
-  #nextRead = 1;
+  readonly #commitNews: CommitNews;
+  readonly #stateNews: StateNews;
+  readonly #feed: LogFeedServer | undefined;
+  readonly #proposals: OwnProposals;
+  readonly #reads: ReadRequests;
+  readonly #keeper: LogKeeper;
   /** Highest index handed to the engine, and bytes of it that the engine has not applied. */
-  #delivered = 0;
+  #delivered: number;
+  /** The log begins behind a snapshot that the engine does not have yet: nothing is delivered. */
+  #awaitsSnapshot: boolean;
   #unappliedBytes = 0;
   #commit = 0;
   /** Appends handed to the store and not completed; messages wait for the last of them. */
@@ -96,7 +105,8 @@ export class Consensus {
   constructor(options: ConsensusOptions) {
     this.#options = options;
     this.#log = new CachedLog(options.store, LOG_CACHE_BYTES);
-    this.#commit = 0;
+    this.#delivered = options.store.base.index;
+    this.#awaitsSnapshot = this.#delivered > 0;
     this.#raft = new RaftNode({
       id: options.id,
       voters: [...options.members.keys()],
@@ -122,12 +132,29 @@ export class Consensus {
         for (const [name, value] of meta) this.#meta.set(name, value);
       },
     });
+    const { id, observers, link, clock, logger } = options;
+    const isConnected = (node: number): boolean => this.#members.isConnected(node);
+    this.#proposals = new OwnProposals(link);
+    this.#reads = new ReadRequests(this.#raft, link, () => this.#logTimeMs());
+    const { logKeepBytes: keepBytes = LOG_KEEP_BYTES, logKeepBytesMax: keepBytesMax = LOG_KEEP_BYTES_MAX } = options;
+    this.#keeper = new LogKeeper({ log: this.#log, raft: this.#raft, logger, isConnected, keepBytes, keepBytesMax });
+    this.#stateNews = new StateNews({ id, raft: this.#raft, link, isConnected });
+    this.#commitNews = new CommitNews(this.#raft, clock, (input) => this.#guard(input));
+    this.#feed = observers === undefined ? undefined : new LogFeedServer({
+      log: this.#log,
+      observers,
+      clock,
+      logger,
+      commit: () => this.#commit,
+      leadership: () => ({ leads: this.#raft.status().role === 'leader', hasLeader: this.#raft.status().leader !== 0 }),
+      isHalted: () => this.#halted,
+    });
     this.#handover = new Handover({
-      id: options.id,
+      id,
       raft: this.#raft,
       clock: options.clock,
       timeoutMs: 2 * options.electionTicks * options.tickMs,
-      isConnected: (node) => this.#members.isConnected(node),
+      isConnected,
       isHalted: () => this.#halted,
     });
   }
@@ -139,18 +166,11 @@ export class Consensus {
       if (this.#failed !== undefined && message.type === 'shutdown') this.#stop('');
       else this.#guard(() => this.#fromEngine(message));
     });
+    this.#feed?.start();
     transport.start({
       admit: (peer) => this.#admit(peer),
-      connected: (peer) =>
-        this.#guard(() => {
-          this.#members.connected(peer);
-          this.#tellState();
-        }),
-      disconnected: (nodeId) =>
-        this.#guard(() => {
-          this.#members.disconnected(nodeId);
-          this.#tellState();
-        }),
+      connected: (peer) => this.#connections(() => this.#members.connected(peer)),
+      disconnected: (nodeId) => this.#connections(() => this.#members.disconnected(nodeId)),
       message: (from, head, body) => this.#guard(() => this.#fromPeer(from, head, body)),
       refused: (nodeId, reason) => this.#members.logRefusal(nodeId, reason, false),
     });
@@ -172,6 +192,7 @@ export class Consensus {
       this.#guard(() => {
         this.#raft.tick(this.#now());
         this.#members.tick();
+        this.#keeper.tick();
       });
       this.#scheduleTick();
     });
@@ -195,6 +216,13 @@ export class Consensus {
   }
 
   // --- inputs
+
+  #connections(change: () => void): void {
+    this.#guard(() => {
+      change();
+      this.#stateNews.tell();
+    });
+  }
 
   #fromEngine(message: EngineMessage): void {
     const { link, transport } = this.#options;
@@ -231,12 +259,18 @@ export class Consensus {
       case 'forward-refused':
         transport.send(message.to, encodeForwardRefused(message.id, message.term, 'not the leader of that term'), NO_BODY);
         return;
-      case 'read-index': {
-        const context = this.#nextRead++;
-        this.#reads.set(context, message.id);
-        this.#raft.readIndex(context, this.#now());
+      case 'read-index':
+        this.#reads.ask(message.id, this.#now());
         return;
-      }
+      case 'published':
+        this.#keeper.published(message.snapshot);
+        return;
+      case 'restored':
+        this.#restored(message.base);
+        return;
+      case 'restore-failed':
+        this.#raft.restoreFailed(message.index);
+        return;
       case 'applied':
         this.#unappliedBytes -= message.bytes;
         this.#deliver();
@@ -245,7 +279,7 @@ export class Consensus {
         this.#handover.transfer(message.target, (error) => link.send({ type: 'transferred', id: message.id, error }));
         return;
       case 'status':
-        link.send(this.#status(message.id));
+        link.send(this.#members.status(message.id, this.#commit));
         return;
       case 'shutdown':
         this.#shutdown();
@@ -265,10 +299,10 @@ export class Consensus {
     switch (decoded.kind) {
       case 'raft':
         this.#raft.step(decoded.message, this.#now());
-        if (decoded.message.type === MessageType.preVote) this.#members.tellMembers(from, decoded.message.index);
+        if (decoded.message.type === MessageType.preVote) this.#members.tellMembers(from);
         return;
       case 'forward':
-        this.#forwardedAtMs.set(from, this.#now());
+        this.#commitNews.forwarded(from);
         link.send({
           type: 'forwarded', from, id: decoded.id, term: decoded.term, count: decoded.count, records: decoded.records,
         });
@@ -298,29 +332,13 @@ export class Consensus {
       while (!this.#halted && this.#raft.hasReady()) this.#handleReady(this.#raft.ready());
       if (!this.#halted && this.#meta.size > 0) this.#append([], undefined, undefined, undefined);
       if (!this.#halted) this.#publish();
-      if (this.#raft.holdsCommit) this.#commitHeld();
+      if (this.#raft.holdsCommit && !this.#halted && this.#commitNews.held()) {
+        while (!this.#halted && this.#raft.hasReady()) this.#handleReady(this.#raft.ready());
+      }
+      this.#feed?.committed();
     } finally {
       this.#draining = false;
     }
-  }
-
-  /** Under load the next entries carry the commit index; else, and for those whose clients wait on it, it goes by itself. */
-  #commitHeld(): void {
-    if (this.#halted) return;
-    const since = this.#now() - FORWARDING_MS;
-    let toldAny = false;
-    for (const [peer, atMs] of this.#forwardedAtMs) {
-      if (atMs < since) continue;
-      this.#raft.tellCommit(peer);
-      toldAny = true;
-    }
-    while (toldAny && !this.#halted && this.#raft.hasReady()) this.#handleReady(this.#raft.ready());
-    if (this.#commitNewsDue) return;
-    this.#commitNewsDue = true;
-    this.#options.clock.after(COMMIT_NEWS_MS, () => {
-      this.#commitNewsDue = false;
-      this.#guard(() => this.#raft.tellCommit());
-    });
   }
 
   #handleReady(ready: Ready): void {
@@ -329,6 +347,11 @@ export class Consensus {
     if (ready.commit > this.#commit) this.#commit = ready.commit;
     this.#publish();
     for (const message of ready.messages) this.#send(message);
+    if (ready.restore !== undefined) this.#options.link.send({ type: 'restore', snapshot: ready.restore });
+    if (ready.reset !== undefined) {
+      this.#appendsInFlight++;
+      this.#log.reset(ready.reset, must(ready.hardState), (error) => this.#written(error, () => undefined));
+    }
     if (ready.hardState !== undefined || ready.entries.length > 0 || this.#meta.size > 0) {
       const after = ready.messagesAfterPersist;
       const last = ready.entries.at(-1);
@@ -344,8 +367,8 @@ export class Consensus {
     } else {
       for (const message of ready.messagesAfterPersist) this.#send(message);
     }
-    for (const state of ready.readStates) this.#answerRead(state.context, state.index, state.timeMs);
-    for (const context of ready.readFailures) this.#failRead(context);
+    for (const state of ready.readStates) this.#reads.answer(state.context, state.index, state.timeMs);
+    for (const context of ready.readFailures) this.#reads.fail(context);
     this.#deliver();
   }
 
@@ -373,23 +396,44 @@ export class Consensus {
       },
       entries,
       (error) => {
-        if (this.#halted) return;
-        if (error !== undefined) {
-          this.#logFailed(errorText(error));
-          return;
-        }
-        this.#guard(() => {
-          this.#appendsInFlight--;
+        this.#written(error, () => {
           then?.();
           for (const message of held) this.#send(message);
-          if (this.#appendsInFlight === 0) {
-            const waiting = this.#heldMessages;
-            this.#heldMessages = [];
-            for (const message of waiting) this.#send(message);
-          }
         });
       },
     );
+  }
+
+  /** A write has ended. */
+  #written(error: Error | undefined, then: () => void): void {
+    if (this.#halted) return;
+    if (error !== undefined) {
+      this.#logFailed(errorText(error));
+      return;
+    }
+    this.#guard(() => {
+      this.#appendsInFlight--;
+      then();
+      if (this.#appendsInFlight > 0) return;
+      const waiting = this.#heldMessages;
+      this.#heldMessages = [];
+      for (const message of waiting) this.#send(message);
+    });
+  }
+
+  /** The engine has the state up to `base`: it goes on from there, unless it has got further by the log meanwhile. */
+  #restored(base: LogBase): void {
+    const accepted = base.index > this.#delivered || (this.#awaitsSnapshot && base.index === this.#delivered);
+    this.#raft.restored(base);
+    this.#members.caughtUp(base.index);
+    if (base.index > this.#commit) this.#commit = base.index;
+    this.#publish();
+    if (accepted) {
+      this.#delivered = base.index;
+      this.#awaitsSnapshot = false;
+      this.#proposals.forget(base.index);
+    }
+    this.#options.link.send({ type: 'installed', index: base.index, accepted });
   }
 
   #send(message: Message): void {
@@ -397,6 +441,8 @@ export class Consensus {
       this.#raft.step(message, this.#now());
       return;
     }
+    // What membership entries say that are in the snapshot, and not in the log that follows.
+    if (message.type === MessageType.snapshot) this.#members.tellMembers(message.to);
     // The read waits for the index to be applied there.
     if (message.type === MessageType.readIndexResponse) this.#raft.tellCommit(message.to);
     const filled =
@@ -425,33 +471,18 @@ export class Consensus {
   #roleChanged(state: { role: 'follower' | 'precandidate' | 'candidate' | 'leader'; leader: number; term: number }): void {
     this.#publish();
     this.#members.roleChanged();
-    this.#tellPlaces();
+    this.#proposals.tellPlaces();
     this.#options.logger.info(
       { role: state.role, term: state.term, leader: state.leader === 0 ? 'none' : this.#members.name(state.leader) },
       'raft state changed',
     );
-    this.#tellState();
+    this.#stateNews.tell();
     if (state.role === 'leader') this.#members.lead();
-  }
-
-  /** A leader that this node cannot reach is none to the engine: what clients write then waits for one instead of being refused. */
-  #tellState(): void {
-    const { role, term, leader } = this.#raft.status();
-    const reachable = leader === this.#options.id || this.#members.isConnected(leader) ? leader : 0;
-    const told = this.#toldState;
-    if (told.role === role && told.term === term && told.leader === reachable) return;
-    this.#toldState = { role, term, leader: reachable };
-    this.#options.link.send({ type: 'state', role, leader: reachable, term });
-  }
-
-  /** The engine needs the place of a proposal only once it may be lost; a committed one comes with its name. */
-  #tellPlaces(): void {
-    for (const [index, { id, term }] of this.#proposals.untold()) this.#options.link.send({ type: 'appended', id, term, index });
   }
 
   /** Hands committed entries to the engine, as far as its window allows. */
   #deliver(): void {
-    while (this.#delivered < this.#commit && this.#unappliedBytes < APPLY_WINDOW_BYTES) {
+    while (!this.#awaitsSnapshot && this.#delivered < this.#commit && this.#unappliedBytes < APPLY_WINDOW_BYTES) {
       const from = this.#delivered + 1;
       const entries = this.#log.entries(from, this.#commit, APPEND_MESSAGE_BYTES_MAX);
       const out: CommittedEntry[] = [];
@@ -477,20 +508,6 @@ export class Consensus {
     }
   }
 
-  #answerRead(context: number, index: number, timeMs: number): void {
-    const id = this.#reads.get(context);
-    if (id === undefined) return;
-    this.#reads.delete(context);
-    this.#options.link.send({ type: 'read-state', id, index, timeMs: timeMs === 0 ? this.#logTimeMs() : timeMs });
-  }
-
-  #failRead(context: number): void {
-    const id = this.#reads.get(context);
-    if (id === undefined) return;
-    this.#reads.delete(context);
-    this.#options.link.send({ type: 'read-failed', id });
-  }
-
   #logFailed(reason: string): void {
     this.#failed = reason;
     this.#options.cell.publish(0, this.#raft.status().term, this.#commit, 0, false);
@@ -505,28 +522,6 @@ export class Consensus {
   }
 
   // --- operator
-
-  #status(id: number) {
-    const status = this.#raft.status();
-    const members: MemberState[] = [...this.#options.members.keys()].map((member) => {
-      if (member === this.#options.id) return { id: member, match: status.lastIndex, connected: true, silentMs: 0 };
-      const peer = status.peers.find((p) => p.id === member);
-      return {
-        id: member,
-        match: status.role === 'leader' && peer !== undefined ? peer.match : -1,
-        connected: this.#members.isConnected(member),
-        silentMs: this.#members.silentMs(member),
-      };
-    });
-    return {
-      type: 'status',
-      id,
-      lastIndex: status.lastIndex,
-      commitIndex: this.#commit,
-      logBytes: this.#options.store.sizeBytes(),
-      members,
-    } as const;
-  }
 
   /** Hands leadership over if there is somebody to take it, then stops. */
   #shutdown(): void {

@@ -10,65 +10,28 @@ import { ENTRY_HEADER_BYTES, EntryKind, entryRecordCount, makeEntry, writeEntryH
 import { APPLY_WINDOW_BYTES, BATCH_RECORDS_MAX, BATCH_TARGET_BYTES, MiB } from '../base/limits.ts';
 import { Errors } from '../commands/errors.ts';
 import type { ServerPort, SessionPort } from '../commands/ports.ts';
-import { makeBootstrapEntry, type Bootstrap } from '../machine/bootstrap.ts';
+import { makeBootstrapEntry } from '../machine/bootstrap.ts';
 import type { Machine} from '../machine/machine.ts';
 import { MACHINE_VERSION, type ApplySink } from '../machine/machine.ts';
 import type { RecordKind, RecordView} from '../machine/record-codec.ts';
-import { RecordBuilder, type Origin } from '../machine/record-codec.ts';
-import type { Clock } from '../ports/clock.ts';
-import type { LeaseCellReader } from '../ports/lease-cell.ts';
-import type { CommittedEntry, ConsensusMessage, EngineLink, RaftRole } from '../ports/link.ts';
-import type { Logger } from '../ports/logger.ts';
+import { RecordBuilder } from '../machine/record-codec.ts';
+import type { CommittedEntry, ConsensusMessage, RaftRole } from '../ports/link.ts';
 import { NullReply } from '../resp/null-reply.ts';
 import type { Reply } from '../resp/reply.ts';
 import { keepOwn, piecesOf, soundBoot, waitersOf, waitersOfEntry, type Piece } from './batches.ts';
 import { Congestion } from './congestion.ts';
+import type { EngineOptions } from './engine-options.ts';
 import { Forwards } from './forwards.ts';
 import { FULL_RECORDS, Gathering } from './gathering.ts';
 import { Proposals, type Proposal } from './proposals.ts';
+import { Installation } from './installation.ts';
 import { InternalRecords } from './internal-records.ts';
 import { LogClock } from './log-clock.ts';
 import { Reads } from './reads.ts';
 import { Requests } from './requests.ts';
 import { WriteTimings } from './write-timings.ts';
 
-/** What the engine needs of the server. Sessions are numbers here. */
-export interface EngineHost {
-  /** The writer for the reply of record (session, sequence), or undefined when nobody waits for it any more. */
-  beginReply(session: number, sequence: number, protocol: 2 | 3): Reply | undefined;
-  endReply(session: number, sequence: number): void;
-  /** The record will get no other answer than this error; nothing happens if it has had one. */
-  fail(session: number, sequence: number, error: string): void;
-  session(session: number): SessionPort | undefined;
-  server(): ServerPort | undefined;
-  /** Replies were written: send them. */
-  flush(): void;
-  /** Role, leader, or readiness changed. */
-  stateChanged(): void;
-  /** Room again after `congested`. */
-  uncongested(): void;
-  /** Consensus has stopped; an empty reason is a clean stop. */
-  stopped(reason: string): void;
-}
-
-export interface EngineOptions {
-  readonly machine: Machine;
-  readonly link: EngineLink;
-  readonly cell: LeaseCellReader;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly host: EngineHost;
-  readonly origin: Origin;
-  /** What to propose if this node leads a cluster that was never bootstrapped. */
-  readonly bootstrap: () => Bootstrap;
-  readonly readConsistency: 'lease' | 'quorum';
-  /** How long a write whose outcome is unknown is waited for after leadership was lost, ms. */
-  readonly uncertainAfterMs: number;
-  /** How long writes and reads wait for a leader before they are refused, ms. */
-  readonly leaderWaitMs: number;
-  /** Highest index known committed when this process started: until it is applied, the node is loading. */
-  readonly replayTo?: number;
-}
+export type { EngineHost } from './engine-options.ts';
 
 const BATCH_KEEP_BYTES = 1 * MiB;
 /**
@@ -106,6 +69,7 @@ export class Engine implements ApplySink {
   readonly #gathering: Gathering;
   readonly requests: Requests;
   readonly congestion = new Congestion(() => this.congested, () => this.#options.host.uncongested());
+  readonly #installation: Installation;
   /** Applied, and not yet told to consensus. */
   #appliedBytes = 0;
   role: RaftRole = 'follower';
@@ -128,6 +92,7 @@ export class Engine implements ApplySink {
     this.logClock = new LogClock(options.clock);
     this.#gathering = new Gathering(options.clock, () => this.flush());
     this.requests = new Requests(options.link);
+    this.#installation = new Installation(options.link, options.logger, options.installer);
     const machine = options.machine;
     this.reads = new Reads({
       cell: options.cell,
@@ -152,7 +117,9 @@ export class Engine implements ApplySink {
   }
 
   start(): void {
-    this.#options.link.onMessage((message) => this.#fromConsensus(message));
+    const { link, startsBehind } = this.#options;
+    link.onMessage((message) => this.#fromConsensus(message));
+    if (startsBehind !== undefined && startsBehind.index > 0) this.#installation.start(startsBehind);
     this.#scheduleCron();
   }
 
@@ -340,6 +307,12 @@ export class Engine implements ApplySink {
         this.flush();
         this.#options.host.stateChanged();
         return;
+      case 'restore':
+        this.#installation.restore(message.snapshot);
+        return;
+      case 'installed':
+        this.#installed(message.accepted);
+        return;
       case 'status':
         this.requests.onStatus(message);
         return;
@@ -431,8 +404,26 @@ export class Engine implements ApplySink {
       this.#options.link.send({ type: 'applied', index: this.machine.appliedIndex, bytes: this.#appliedBytes });
       this.#appliedBytes = 0;
     }
+    this.#installation.tellPublished(this.machine);
     this.#maybeBootstrap();
     if (own > 0 && this.#proposals.size === 0) this.#gathering.begin(own, this.#batch.count);
+    this.flush();
+    this.congestion.check();
+  }
+
+  /** Another machine takes over, which is ahead: what this one would still have applied is in it, or is not; nobody here can tell. */
+  #installed(accepted: boolean): void {
+    const machine = this.#installation.installed(accepted);
+    if (machine === undefined) return;
+    this.machine.adopt(machine);
+    this.logClock.observe(machine.timeMs);
+    for (const forward of this.#forwards.takeLate(Infinity)) this.#failWaiters(forward.waiters, Errors.uncertain);
+    for (const proposal of this.#proposals.takeUpTo(machine.appliedIndex)) this.#failProposal(proposal, Errors.uncertain);
+    this.#installation.tellPublished(this.machine);
+    this.reads.onApplied();
+    this.#options.host.flush();
+    this.#options.host.stateChanged();
+    // What waited for room in flight.
     this.flush();
     this.congestion.check();
   }

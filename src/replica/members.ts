@@ -3,6 +3,7 @@
 //
 // What must hold: nothing that a peer says is used before its data directory is pinned on disk (`isPinning`).
 import type { Clock } from '../ports/clock.ts';
+import type { ConsensusMessage, MemberState } from '../ports/link.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { LogStore } from '../ports/log-store.ts';
 import type { PeerIdentity, Transport } from '../ports/transport.ts';
@@ -51,6 +52,8 @@ export class Members {
   readonly #refusalsQuietUntilMs = new Map<string, number>();
   /** Nodes for which this leader has a membership entry under way in this term. */
   #changesProposed = new Set<number>();
+  /** Index of the committed entry that names this node's data directory, as peers say. */
+  #ownEntryAt = Infinity;
 
   constructor(options: MembersOptions, host: MembersHost) {
     this.#options = options;
@@ -79,6 +82,18 @@ export class Members {
 
   name(id: number): string {
     return this.#options.members.get(id) ?? String(id);
+  }
+
+  /** The group as this node knows it. */
+  status(id: number, commitIndex: number): ConsensusMessage {
+    const { members, store, id: self } = this.#options;
+    const { role, lastIndex, peers } = this.#host.raft.status();
+    const states = [...members.keys()].map((member): MemberState => {
+      if (member === self) return { id: member, match: lastIndex, connected: true, silentMs: 0 };
+      const match = role === 'leader' ? (peers.find((peer) => peer.id === member)?.match ?? -1) : -1;
+      return { id: member, match, connected: this.isConnected(member), silentMs: this.silentMs(member) };
+    });
+    return { type: 'status', id, lastIndex, commitIndex, logBytes: store.sizeBytes(), members: states };
   }
 
   #now(): number {
@@ -110,11 +125,18 @@ export class Members {
   /** A peer says that `node` is known with this data directory by the committed entry `index`. */
   attested(node: number, incarnation: string, index: number): void {
     this.#host.remember(this.#membership.attested(node, incarnation, index) ?? []);
+    if (node === this.#options.id && incarnation === this.#options.incarnation) this.#ownEntryAt = index;
+    this.caughtUp(this.#host.raft.commit);
   }
 
-  /** To a peer without a leader, whose log ends at `index`: it may be that it refuses the leader, as it missed how that was replaced. */
-  tellMembers(to: number, index: number): void {
-    for (const member of this.#membership.beyond(index)) {
+  /** The log is known up to `index`, from a snapshot perhaps, so that this node may never see the entry that takes it in again. */
+  caughtUp(index: number): void {
+    if (this.#rejoining && this.#ownEntryAt <= index) this.#rejoined();
+  }
+
+  /** To a peer that may have missed how another was replaced, and refuse that one, its leader perhaps. */
+  tellMembers(to: number): void {
+    for (const member of this.#membership.known()) {
       this.#options.transport.send(to, encodeMember(member.node, member.incarnation, member.index), NO_BODY);
     }
   }
@@ -159,6 +181,7 @@ export class Members {
   connected(peer: PeerIdentity): void {
     this.#connected.set(peer.nodeId, peer);
     this.heard(peer.nodeId);
+    this.tellMembers(peer.nodeId);
     this.#reconcile(peer);
   }
 
@@ -201,12 +224,14 @@ export class Members {
     this.#host.remember(meta);
     const peer = this.#connected.get(change.node);
     if (peer?.incarnation === change.incarnation) this.#host.raft.unmute(change.node);
-    if (self && this.#rejoining) {
-      this.#rejoining = false;
-      this.#options.onRejoined();
-      this.#host.raft.setRejoining(false);
-      this.#options.logger.warn({}, 'this node is a full member again: it votes and acknowledges from now on');
-    }
+    if (self && this.#rejoining) this.#rejoined();
+  }
+
+  #rejoined(): void {
+    this.#rejoining = false;
+    this.#options.onRejoined();
+    this.#host.raft.setRejoining(false);
+    this.#options.logger.warn({}, 'this node is a full member again: it votes and acknowledges from now on');
   }
 
   #pinSelf(): void {

@@ -1,4 +1,7 @@
-// The engine's proposals that are in the log and not yet committed, as consensus knows them, by index.
+// The engine's proposals that are in the log and not yet committed, as consensus knows them, by index: where each stands, and when
+// it was taken up and persisted, for INFO. What must hold: the engine is told the place of each before it may be lost, or hears of
+// it as committed.
+import type { ConsensusLink } from '../ports/link.ts';
 import type { Entry } from '../raft/types.ts';
 
 export interface OwnProposal {
@@ -13,7 +16,12 @@ export interface OwnProposal {
 }
 
 export class OwnProposals {
+  readonly #link: ConsensusLink;
   readonly #byIndex = new Map<number, OwnProposal>();
+
+  constructor(link: ConsensusLink) {
+    this.#link = link;
+  }
 
   get isEmpty(): boolean {
     return this.#byIndex.size === 0;
@@ -38,12 +46,17 @@ export class OwnProposals {
     return own.term === entry.term ? own : undefined;
   }
 
-  /** Those whose place the engine does not know, with it; it does from now on. */
-  *untold(): Iterable<readonly [number, OwnProposal]> {
-    for (const place of this.#byIndex) {
-      if (place[1].told) continue;
-      place[1].told = true;
-      yield place;
+  /** The engine will see no entry up to `index` any more: a snapshot holds them. */
+  forget(index: number): void {
+    for (const at of [...this.#byIndex.keys()]) if (at <= index) this.#byIndex.delete(at);
+  }
+
+  /** The engine needs the place of a proposal only once it may be lost; a committed one comes with its name. */
+  tellPlaces(): void {
+    for (const [index, own] of this.#byIndex) {
+      if (own.told) continue;
+      own.told = true;
+      this.#link.send({ type: 'appended', id: own.id, term: own.term, index });
     }
   }
 }

@@ -2,13 +2,15 @@
 // records). The peer is authenticated, but may be of another release or broken: everything is checked before use.
 //
 // Heads, first element the kind:
-//   [1, type, term, index, logTerm, commit, reject, hint, context, transfer, timeMs]   a Raft message; body: its entries
+//   [1, type, term, index, logTerm, commit, reject, hint, context, transfer, timeMs]   a Raft message; body: its entries, or
+//                                 one part, the reference of a snapshot
 //   [2, id, term, count]          records forwarded to the leader of `term`; body: one part, the records
 //   [3, id, term, reason]         the leader of `term` did not take the forwarded records `id`
 //   [4, node, incarnation, index] by the committed entry `index` member `node` is known with this data directory
 import { Packr } from 'msgpackr';
 import { copyBytes } from '../base/bytes.ts';
 import { entryFault, entryIndex, entryKind, entryTerm } from '../base/entry.ts';
+import { NO_REFERENCE } from '../raft/message.ts';
 import { MessageType, type Entry, type Message, type NodeId } from '../raft/types.ts';
 
 export type PeerMessage =
@@ -28,6 +30,7 @@ export function encodeRaftHead(m: Message): Uint8Array {
 }
 
 export function raftBody(m: Message): readonly Uint8Array[] {
+  if (m.reference.length > 0) return [m.reference];
   return m.entries.length === 0 ? NO_BODY : m.entries.map((entry) => entry.bytes);
 }
 
@@ -94,7 +97,8 @@ function decodeRaft(from: NodeId, to: NodeId, list: unknown[], body: readonly Ui
     return 'Raft message is malformed';
   }
   const entries: Entry[] = [];
-  for (const part of body) {
+  const reference = type === MessageType.snapshot ? copyBytes(body[0] ?? NO_REFERENCE) : NO_REFERENCE;
+  for (const part of type === MessageType.snapshot ? NO_BODY : body) {
     // A part may be a view of a larger receive buffer, which a cached entry must not keep alive.
     const bytes = part.buffer.byteLength > part.length + 1024 ? copyBytes(part) : part;
     const fault = entryFault(bytes);
@@ -104,7 +108,7 @@ function decodeRaft(from: NodeId, to: NodeId, list: unknown[], body: readonly Ui
   return {
     kind: 'raft',
     message: {
-      type: type as MessageType, from, to, term, index, logTerm, entries, commit, reject, hint, context, transfer, timeMs,
+      type: type as MessageType, from, to, term, index, logTerm, entries, commit, reject, hint, context, transfer, timeMs, reference,
     },
   };
 }

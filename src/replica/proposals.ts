@@ -83,6 +83,13 @@ export class Proposals {
     return late;
   }
 
+  /** The entries up to `index` come no more: a snapshot has them, or others in their place. Takes those out that stood there. */
+  takeUpTo(index: number): Proposal[] {
+    const passed = [...this.#byId.values()].filter((proposal) => proposal.term !== 0 && proposal.index <= index);
+    for (const proposal of passed) this.drop(proposal);
+    return passed;
+  }
+
   /**
    * An entry of `term` is applied: what we proposed in an earlier term and has not been applied by now would stand behind
    * this entry, where it cannot be. Takes those out.

@@ -55,6 +55,18 @@ const storage = {
   databases: int(16, 1, DATABASES_MAX, { group: 'storage', docs: 'Number of databases. The same on every node.' }),
 };
 
+const snapshots = {
+  'object-store': text('', { group: 'snapshots', docs: 'Where snapshots and the archived log go: a directory, or s3://bucket/prefix?endpoint=…&region=…. The same on every node. Empty: none is made, and the log grows without end.' }),
+  'object-store-key-file': text('', { group: 'snapshots', docs: 'File with the keys that snapshots and archive are encrypted with; empty: they are not.' }),
+  'snapshot-log-bytes': memory(GiB, MiB, SAFE_MAX, { group: 'snapshots', docs: 'Bytes of log since the last snapshot at which the next one is made.' }),
+  'snapshot-interval': int(3600, 1, INT_MAX, { group: 'snapshots', docs: 'Seconds since the last snapshot after which the next one is made, if anything was written.' }),
+  'snapshot-retention': int(604_800, 0, INT_MAX, { group: 'snapshots', docs: 'Seconds of the past that can be gone back to; older snapshots and log are deleted. At least snapshot-interval; 0: nothing is deleted.' }),
+  'archive-interval-seconds': int(10, 1, 3600, { group: 'snapshots', docs: 'Seconds that the archived log may be behind the cluster.' }),
+  'log-keep-bytes': memory(64 * MiB, 0, SAFE_MAX, { group: 'snapshots', docs: 'Bytes of log that are kept behind a published snapshot, for followers that are a little late.' }),
+  'log-keep-bytes-max': memory(GiB, 0, SAFE_MAX, { group: 'snapshots', docs: 'Bytes of log at most that the leader keeps behind a published snapshot for a connected follower that still needs them; one that is later starts from the snapshot.' }),
+  snapshotter: bool(true, { group: 'snapshots', docs: 'Start the process that makes snapshots and archive beside this node. It needs an object-store.' }),
+};
+
 const memoryUse = {
   maxmemory: memory(0, 0, SAFE_MAX, { group: 'memory', runtime: true, docs: 'Bytes of data above which keys are evicted, or writes that need more refused; 0: no limit. The same on every node.' }),
   'maxmemory-policy': oneOf('noeviction', ['volatile-lru', 'volatile-lfu', 'volatile-random', 'volatile-ttl', 'allkeys-lru', 'allkeys-lfu', 'allkeys-random', 'noeviction'], {
@@ -134,7 +146,7 @@ const fixedTruths = {
 };
 
 /** All of them, in the order of the example file. */
-export const DIRECTIVES = { ...cluster, ...network, ...clients, ...storage, ...memoryUse, ...encodings, ...operation, ...fixedTruths };
+export const DIRECTIVES = { ...cluster, ...network, ...clients, ...storage, ...snapshots, ...memoryUse, ...encodings, ...operation, ...fixedTruths };
 
 export type DirectiveName = keyof typeof DIRECTIVES;
 type ValueOf<D> = D extends Directive<infer T> ? T : never;
@@ -189,6 +201,9 @@ export function relationMistakes(values: Readonly<ConfigValues>): Array<{ readon
   require(drift + heartbeat < election, 'lease-drift-ms', `${drift} leaves no lease: expected less than election-timeout-ms − heartbeat-interval-ms (${election - heartbeat})`);
   const uncertain = values['uncertain-after-ms'];
   require(uncertain >= election, 'uncertain-after-ms', `${uncertain} is less than election-timeout-ms (${election}); an ordinary election would make writes uncertain`);
+  const retention = values['snapshot-retention'];
+  const interval = values['snapshot-interval'];
+  require(retention === 0 || retention >= interval, 'snapshot-retention', `${retention} is less than snapshot-interval (${interval}); the only snapshot would be deleted before the next`);
   for (const mistake of peerMistakes(values)) mistakes.push(mistake);
   return mistakes;
 }

@@ -3,7 +3,7 @@
 
 export type Parsed<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: string };
 
-export type DirectiveGroup = 'cluster' | 'network' | 'clients' | 'storage' | 'memory' | 'encodings' | 'operation' | 'fixed';
+export type DirectiveGroup = 'cluster' | 'network' | 'clients' | 'storage' | 'snapshots' | 'memory' | 'encodings' | 'operation' | 'fixed';
 
 export interface Directive<T> {
   readonly group: DirectiveGroup;

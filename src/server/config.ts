@@ -151,6 +151,7 @@ export function exampleConfig(): string {
     ['network', 'Clients: the network'],
     ['clients', 'Clients: their buffers'],
     ['storage', 'Storage'],
+    ['snapshots', 'Snapshots and the archive'],
     ['memory', 'Memory and expiry'],
     ['encodings', 'Replicated settings. They seed a new cluster; after that CONFIG SET changes them, on all nodes at once.'],
     ['operation', 'Operation'],

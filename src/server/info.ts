@@ -2,6 +2,7 @@
 // what Holdfast does not have (fork, AOF rewrite, Lua, modules, replication backlog) is left out, except for the fields that
 // clients and monitors look for, which say what is true here.
 import { REDIS_VERSION } from '../commands/connection.ts';
+import type { SnapshotInfo } from './snapshots.ts';
 
 export interface InfoServer {
   readonly holdfastVersion: string;
@@ -49,7 +50,7 @@ export interface InfoPersistence {
   readonly loading: boolean;
   /** The log can be written and synced. */
   readonly logWritable: boolean;
-  readonly lastSaveWallMs: number;
+  readonly snapshots: SnapshotInfo;
 }
 
 export interface InfoStats {
@@ -239,19 +240,26 @@ function memorySection({ memory }: InfoSource): Field[] {
 }
 
 function persistenceSection({ persistence }: InfoSource): Field[] {
+  const { snapshots } = persistence;
   const status = persistence.logWritable ? 'ok' : 'err';
   return [
     ['loading', flag(persistence.loading)],
     ['async_loading', 0],
-    ['rdb_changes_since_last_save', 0],
-    ['rdb_bgsave_in_progress', 0],
-    ['rdb_last_save_time', Math.floor(persistence.lastSaveWallMs / 1000)],
-    ['rdb_last_bgsave_status', 'ok'],
+    ['rdb_changes_since_last_save', snapshots.changes],
+    ['rdb_bgsave_in_progress', flag(snapshots.saving)],
+    ['rdb_last_save_time', Math.floor(snapshots.lastSaveMs / 1000)],
+    ['rdb_last_bgsave_status', snapshots.lastOk ? 'ok' : 'err'],
+    ['rdb_last_bgsave_time_sec', snapshots.lastSaveSeconds],
+    ['rdb_current_bgsave_time_sec', snapshots.currentSaveSeconds],
     ['aof_enabled', 1],
     ['aof_rewrite_in_progress', 0],
     ['aof_rewrite_scheduled', 0],
     ['aof_last_bgrewrite_status', 'ok'],
     ['aof_last_write_status', status],
+    ['snapshot_index', snapshots.index],
+    ['snapshot_time', Math.floor(snapshots.timeMs / 1000)],
+    ['snapshotter_state', snapshots.snapshotterState],
+    ['archive_lag_seconds', snapshots.archiveLagSeconds],
   ];
 }
 

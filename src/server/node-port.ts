@@ -16,6 +16,7 @@ import type { Reply } from '../resp/reply.ts';
 import { buildInfo, type InfoDatabase, type InfoSource } from './info.ts';
 import type { ProcessFacts, Server } from './server.ts';
 import type { Session } from './session.ts';
+import { Snapshots } from './snapshots.ts';
 
 interface Waiter {
   readonly session: number;
@@ -42,12 +43,19 @@ export class NodePort implements ServerPort {
   #shutdownAborts: (() => void)[] | undefined;
   #memoryPeak = 0;
   readonly startedAtMs: number;
+  readonly snapshots: Snapshots;
   /** Set once by whoever starts the threads; a simulated node has none. */
   stalls: NodeStalls | undefined;
 
   constructor(server: Server) {
     this.#server = server;
     this.startedAtMs = server.options.clock.wallMs();
+    this.snapshots = new Snapshots({
+      machine: () => server.engine.machine,
+      hasObjectStore: server.options.config.values['object-store'] !== '',
+      startedAtMs: this.startedAtMs,
+      monotonicMs: this.monotonicMs,
+    });
   }
 
   get version(): string {
@@ -291,6 +299,7 @@ export class NodePort implements ServerPort {
     if (this.#pausedUntilMs !== 0 && nowMs >= this.#pausedUntilMs) this.unpauseClients();
     const { machine } = this.#server.engine;
     if (machine.bootstrapped) this.#memoryPeak = Math.max(this.#memoryPeak, machine.keyspace.usedBytes);
+    if (this.snapshots.cron(nowMs, (session) => this.#server.sessions.has(session))) this.#server.flush();
     if (nowMs - this.#statusAskedMs >= STATUS_IDLE_MS) this.#askStatus();
   }
 
@@ -358,7 +367,7 @@ export class NodePort implements ServerPort {
       persistence: {
         loading: engine.loading,
         logWritable: engine.logFailure === undefined,
-        lastSaveWallMs: this.startedAtMs,
+        snapshots: this.snapshots.info(),
       },
       stats: this.#infoStats(),
       cpu: { systemSeconds: facts.systemCpuSeconds, userSeconds: facts.userCpuSeconds },

@@ -9,7 +9,7 @@ import { afterAll } from 'vitest';
 
 const ROOT = join(import.meta.dirname, '../..');
 const FOLDERS = ['src/base', 'src/ports', 'src/adapters'];
-const NAMES = /^(sqlite-|data-dir|[^-]*\.ts$|log-store)/;
+const NAMES = /^(sqlite-|data-dir|directory-|object-|[^-]*\.ts$|log-)/;
 const OPTIONS: ts.CompilerOptions = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022, verbatimModuleSyntax: true };
 
 let stripped: string | undefined;

@@ -49,7 +49,7 @@ describe('the log store', () => {
   test('an empty log', () => {
     const { log } = fresh();
     expect(log.hardState).toEqual({ term: 0, vote: 0, commit: 0 });
-    expect([log.firstIndex, log.lastIndex, log.term(0), log.term(1)]).toEqual([0, 0, 0, undefined]);
+    expect([log.firstIndex, log.lastIndex, log.term(0), log.term(1)]).toEqual([1, 0, 0, undefined]);
     expect(log.walFound.state).toBe('absent');
   });
 

@@ -15,6 +15,7 @@ import type {
   ReadConsistency,
   ReplyMode,
   ServerPort,
+  SnapshotPort,
   SessionPort,
 } from '../../src/commands/ports.ts';
 import { ReplicatedSettings } from '../../src/commands/replicated-settings.ts';
@@ -185,6 +186,19 @@ export class FakeServer implements ServerPort {
   raft(): RaftStatus {
     return this.status;
   }
+  snapshotRefusal: string | undefined;
+  onPublished: ((error: string | undefined) => void) | undefined;
+  readonly snapshots: SnapshotPort = {
+    published: undefined,
+    lastSaveMs: 1_600_000_000_999,
+    facts: [['state', 'off']],
+    request: () => {
+      this.calls.push('snapshot');
+      return this.snapshotRefusal;
+    },
+    whenPublished: (_session, done) => (this.onPublished = done),
+    report: (json) => (json === '{}' ? '{"snapshotRequested":0}' : undefined),
+  };
   info(sections: readonly string[]): string {
     return `# ${sections.join(',')}\r\n`;
   }

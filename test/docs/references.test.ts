@@ -59,7 +59,7 @@ describe('what the documentation names is there', () => {
 
   test('commands of the command line', () => {
     const usage = read('src/cli/main.ts');
-    const found = all(matches(/(?:npx )?holdfast (init|serve|local|version|[a-z]+(?= (?:FILE|--)))/g));
+    const found = all(matches(/(?:npx )?holdfast (init|serve|local|version|snapshotter|snapshot|restore|import|[a-z]+(?= (?:FILE|--)))/g));
     expect(found.length).toBeGreaterThan(5);
     expect(wrong(found, (command) => usage.includes(`case '${command}'`))).toEqual([]);
     expect(manifest.bin['holdfast']).toBeDefined();
@@ -67,7 +67,7 @@ describe('what the documentation names is there', () => {
 
   test('directives', () => {
     // Options that are no directives: of the command line, and of the scripts.
-    const options = new Set(['nodes', 'rejoin']);
+    const options = new Set(['nodes', 'rejoin', 'to', 'out', 'all', 'from', 'cluster', 'key-file', 'index', 'to-time', 'to-index', 'dry-run', 'force']);
     const scripts = files('scripts', '.mjs').map(read).join('\n');
     const flags = all((text) => matches(/(?:^|[\s`"])--([a-z][\w-]*)/g)(text));
     expect(flags.length).toBeGreaterThan(5);

@@ -1,10 +1,10 @@
 // Random groups of 3 and 5 under loss, duplication, reordering, partitions, slow disks, crashes that lose what was not
-// persisted, and transfers. After every step what Raft promises is checked (thesis figure 3.2), and at the end, with
+// persisted, transfers, and logs that are cut at random, so that followers far behind start from snapshots. After every step what Raft promises is checked (thesis figure 3.2), and at the end, with
 // the network whole and everybody up, progress. A failure prints its seed; seeds that once failed run first.
 import { describe, test } from 'vitest';
 import { assert, must } from '../../src/base/assert.ts';
 import { Prng } from '../../src/base/prng.ts';
-import type { Entry, Message, Ready } from '../../src/raft/types.ts';
+import type { Entry, Message, Ready, SnapshotOffer } from '../../src/raft/types.ts';
 import { SimNode, textEntry } from './sim-node.ts';
 
 const BUDGET_MS = 10_000;
@@ -36,6 +36,9 @@ class World {
   #nowMs = 0;
   loss = 0;
   readsServed = 0;
+  resets = 0;
+  published = 0;
+  readonly #cuts: boolean;
 
   #holdsCommit = false;
 
@@ -48,6 +51,7 @@ class World {
     const electionTicks = this.prng.pick([3, 6, 10]);
     const inflightMessagesMax = this.prng.pick([1, 3, 256]);
     this.#holdsCommit = this.prng.chance(0.5);
+    this.#cuts = this.prng.chance(0.7);
     for (const id of voters) {
       const config = {
         id,
@@ -79,8 +83,9 @@ class World {
     if (dice < 250) this.passTime(prng.chance(0.1) ? prng.between(50, 500) : prng.between(1, 40));
     else if (dice < 650) this.deliverSome(prng.between(1, 8));
     else if (dice < 800) this.persistSome();
-    else if (dice < 890) this.propose(node);
-    else if (dice < 940) this.read(node);
+    else if (dice < 880) this.propose(node);
+    else if (dice < 920) this.read(node);
+    else if (dice < 940) this.#snapshots(node);
     else this.#fault(node, prng.below(60));
     this.settle();
   }
@@ -98,6 +103,31 @@ class World {
     else if (dice < 43) this.#stalled.add(node.id);
     else if (dice < 48) this.#stalled.clear();
     else if (node.up) node.raft.campaign();
+  }
+
+  /** A snapshot is published, the log is cut, or what a node restores comes to an end. */
+  #snapshots(node: SimNode): void {
+    if (!node.up) return;
+    const { prng } = this;
+    if (node.restoring !== undefined) {
+      node.endRestore(prng.chance(0.7));
+      return;
+    }
+    const { commit, persistedIndex } = node.raft.status();
+    if (commit > this.published && node.raft.role === 'leader') this.published = prng.between(this.published + 1, commit);
+    const offer = this.#offer();
+    if (offer === undefined) return;
+    if (offer.index <= commit) {
+      node.raft.offerSnapshot(offer);
+      const to = Math.min(offer.index, persistedIndex);
+      if (this.#cuts && to > baseOf(node) && node.disk.holds(to, must(node.raft.entryTerm(to)))) node.disk.compact(prng.between(baseOf(node) + 1, to));
+    } else if (prng.chance(0.1)) node.raft.restored({ ...offer, timeMs: 0 });
+  }
+
+  #offer(): SnapshotOffer | undefined {
+    if (this.published === 0) return undefined;
+    const { term } = must(this.committed[this.published - 1]);
+    return { index: this.published, term, reference: Buffer.from(`s${this.published}`) };
   }
 
   passTime(ms: number): void {
@@ -200,12 +230,17 @@ class World {
       if (known === undefined) this.#checkCompleteness(node);
       this.#leaders.set(node.raft.term, node.id);
     }
-    for (let index = node.raft.commit; index > 0; index--) {
+    for (let index = node.raft.commit; index > baseOf(node); index--) {
       const entry = must(node.raft.entries(index, index, 0)[0]);
       const known = this.committed[index - 1];
       if (known === undefined) continue;
       assert(same(known, entry), `node ${node.id} has committed ${entry.index}/${entry.term}, others ${known.index}/${known.term}`);
       if (index < node.raft.commit - 5) break; // the rest was checked before
+    }
+    const { reset } = ready;
+    if (reset !== undefined) {
+      assert(this.committed[reset.index - 1]?.term === reset.term, `node ${node.id} starts behind ${reset.index}/${reset.term}, which is not committed`);
+      this.resets++;
     }
     for (let index = this.committed.length + 1; index <= node.raft.commit; index++) {
       this.committed.push(must(node.raft.entries(index, index, 0)[0]));
@@ -223,6 +258,7 @@ class World {
   /** Leader completeness: whoever is elected has everything that was ever committed. */
   #checkCompleteness(node: SimNode): void {
     for (const entry of this.committed) {
+      if (entry.index < baseOf(node)) continue;
       assert(node.raft.entryTerm(entry.index) === entry.term, `leader ${node.id} of term ${node.raft.term} lacks ${entry.index}/${entry.term}`);
     }
   }
@@ -230,7 +266,7 @@ class World {
   /** Committed is on a majority of disks. */
   #checkDurable(index: number): void {
     const entry = must(this.committed[index - 1]);
-    const count = this.nodes.filter((node) => node.disk.durableEntries[index - 1]?.term === entry.term).length;
+    const count = this.nodes.filter((node) => node.disk.holds(index, entry.term)).length;
     assert(count * 2 > this.nodes.length, `entry ${index} is committed and on ${count} disks of ${this.nodes.length}`);
   }
 
@@ -250,7 +286,7 @@ class World {
       for (const b of this.nodes) {
         if (!a.up || !b.up || a.id >= b.id) continue;
         let agree = false;
-        for (let index = Math.min(a.raft.lastIndex, b.raft.lastIndex); index > 0; index--) {
+        for (let index = Math.min(a.raft.lastIndex, b.raft.lastIndex); index > Math.max(baseOf(a), baseOf(b)); index--) {
           const equal = a.raft.entryTerm(index) === b.raft.entryTerm(index);
           assert(equal || !agree, `logs of ${a.id} and ${b.id} part at ${index} and meet again`);
           if (!equal) continue;
@@ -278,6 +314,11 @@ class World {
       this.deliverSome(200);
       this.persistSome();
       if (round % 10 === 0) for (const node of this.nodes) this.propose(node);
+      for (const node of this.nodes) {
+        node.endRestore(true);
+        const offer = this.#offer();
+        if (offer !== undefined && offer.index <= node.raft.commit) node.raft.offerSnapshot(offer);
+      }
       this.settle();
       const least = Math.min(...this.nodes.map((node) => node.raft.commit));
       if (least > target + 3 && this.#leaders.size > 0) {
@@ -298,6 +339,13 @@ class World {
     }
     assert(this.#reads.size === 0, `${this.#reads.size} reads were never answered`);
   }
+}
+
+/** Where its log begins, as the core knows it: its disk may not show that yet. */
+function baseOf(node: SimNode): number {
+  let index = node.disk.base.index;
+  while (node.raft.entryTerm(index) === undefined) index++;
+  return index;
 }
 
 function same(a: Entry, b: Entry): boolean {
@@ -329,15 +377,18 @@ describe('random groups', () => {
     let runs = 0;
     let committed = 0;
     let reads = 0;
+    let resets = 0;
     while (performance.now() < end) {
       const world = runSeed(Math.floor(Math.random() * 2 ** 32));
       runs++;
       committed += world.committed.length;
       reads += world.readsServed;
+      resets += world.resets;
     }
     // A group that commits and reads next to nothing would keep every promise.
     assert(committed > runs * 20, `${committed} entries were committed in ${runs} runs`);
     assert(reads > runs * 5, `${reads} reads were served in ${runs} runs`);
-    console.info(`raft random: ${runs} runs, ${committed} entries committed, ${reads} reads served`);
+    assert(resets > runs / 4, `${resets} logs began behind a snapshot in ${runs} runs`);
+    console.info(`raft random: ${runs} runs, ${committed} entries committed, ${reads} reads served, ${resets} starts from snapshots`);
   }, 60_000);
 });

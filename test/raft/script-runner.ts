@@ -9,7 +9,7 @@
 // `persist` ends them one by one. Messages wait in the network, one queue a link, until delivered. `quiet` before a
 // command hides what it prints. Time is one clock, which moves a tick (100 ms) with every tick.
 import { assert, must } from '../../src/base/assert.ts';
-import type { Message, Ready } from '../../src/raft/types.ts';
+import type { Message, Ready, SnapshotOffer } from '../../src/raft/types.ts';
 import { MessageType } from '../../src/raft/types.ts';
 import { entryText, SimNode, textEntry } from './sim-node.ts';
 
@@ -139,6 +139,11 @@ export class ScriptRunner {
     reset: ([id, peer]) => this.#node(id).raft.resetProgress(Number(peer)),
     unreachable: ([id, peer]) => this.#node(id).raft.unreachable(Number(peer)),
     compact: ([id, to]) => this.#node(id).disk.compact(Number(to)),
+    offer: ([id, at]) => this.#node(id).raft.offerSnapshot(this.#snapshotAt(this.#node(id), Number(at))),
+    restored: ([id]) => this.#answer(this.#node(id).endRestore(true)),
+    'restore-failed': ([id]) => this.#answer(this.#node(id).endRestore(false)),
+    /** The driver found this one by itself. */
+    'restored-own': ([id, at, term]) => this.#node(id).raft.restored({ index: Number(at), term: Number(term), timeMs: 0 }),
     send: (args, options) => this.#send(args, options),
     lease: ([id]) => this.#lease(this.#node(id)),
     status: (args) => {
@@ -171,6 +176,10 @@ export class ScriptRunner {
       };
       this.#nodes.set(id, new SimNode(config, 'handed-over'));
     }
+  }
+
+  #snapshotAt(node: SimNode, index: number): SnapshotOffer {
+    return { index, term: must(node.raft.entryTerm(index)), reference: Buffer.from(`s${index}`) };
   }
 
   #restart(node: SimNode, wiped: boolean): void {
@@ -222,7 +231,9 @@ export class ScriptRunner {
       const led = softState.leader === 0 ? 'no leader' : `leader ${softState.leader}`;
       this.#print(`${id} is ${softState.role}, term ${softState.term}, ${led}`);
     }
+    if (ready.restore !== undefined) this.#print(`${id} restores snapshot ${ready.restore.index}/${ready.restore.term}`);
     const writes = [
+      ...(ready.reset === undefined ? [] : [`an empty log behind ${ready.reset.index}/${ready.reset.term}`]),
       ...(hardState === undefined ? [] : [`term=${hardState.term} vote=${hardState.vote} commit=${hardState.commit}`]),
       ...entries.map((entry) => `${entry.index}/${entry.term} ${entryText(entry)}`),
     ];
@@ -317,6 +328,7 @@ export class ScriptRunner {
       context: field('context'),
       transfer: options.has('transfer'),
       timeMs: 0,
+      reference: Buffer.from(options.get('reference') ?? ''),
     };
     this.#node(to).raft.step(message, this.#nowMs);
   }
@@ -340,16 +352,18 @@ export class ScriptRunner {
     if (s.role !== 'leader') return;
     for (const peer of s.peers) {
       const marks = `${peer.recentActive ? ', active' : ''}${peer.muted ? ', muted' : ''}`;
-      this.#print(`   ${peer.id}: ${peer.state}, match ${peer.match}, next ${peer.next}${marks}`);
+      const pending = peer.pendingSnapshot === 0 ? '' : ` ${peer.pendingSnapshot}`;
+      this.#print(`   ${peer.id}: ${peer.state}${pending}, match ${peer.match}, next ${peer.next}${marks}`);
     }
   }
 
   #log(node: SimNode): void {
     const { lastIndex } = node.raft;
-    const first = Math.max(1, node.disk.firstIndex);
+    const first = node.disk.base.index + 1;
     const entries = lastIndex < first ? [] : node.raft.entries(first, lastIndex, Infinity);
     const texts = entries.map((entry) => `${entry.index}/${entry.term} ${entryText(entry)}`);
-    this.#print(`${node.id}: ${texts.length === 0 ? 'empty' : texts.join(', ')}`);
+    const behind = first === 1 ? '' : `behind ${first - 1}/${node.raft.entryTerm(first - 1)}: `;
+    this.#print(`${node.id}: ${behind}${texts.length === 0 ? 'empty' : texts.join(', ')}`);
   }
 }
 
@@ -383,6 +397,12 @@ function describe(m: Message): string {
       break;
     case MessageType.readIndexResponse:
       parts.push(`number=${m.context} ${m.reject ? 'no' : `index=${m.index}`}`);
+      break;
+    case MessageType.snapshot:
+      parts.push(`${m.index}/${m.logTerm} at ${Buffer.from(m.reference).toString('latin1')}`);
+      break;
+    case MessageType.snapshotResponse:
+      parts.push(`${m.reject ? 'no' : 'yes'} to ${m.index}`);
       break;
     case MessageType.timeoutNow:
       break;

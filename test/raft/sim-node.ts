@@ -1,17 +1,16 @@
 // One Raft node with a simulated disk, for the script runner and the random test. The disk takes writes in order and
 // keeps what is durable apart from what was handed over, so that a crash loses exactly the latter.
 import { assert, must } from '../../src/base/assert.ts';
-import { entryRecordBytes, ENTRY_HEADER_BYTES, EntryKind, makeEntry } from '../../src/base/entry.ts';
+import { entryRecordBytes, entryTimeMs, ENTRY_HEADER_BYTES, EntryKind, makeEntry } from '../../src/base/entry.ts';
+import { LOG_START, type LogBase } from '../../src/base/log-base.ts';
 import { RaftNode } from '../../src/raft/raft.ts';
-import type { Entry, HardState, Message, RaftConfig, RaftStorage, Ready } from '../../src/raft/types.ts';
+import type { Entry, HardState, Message, RaftConfig, RaftStorage, Ready, SnapshotOffer } from '../../src/raft/types.ts';
 
 interface Contents {
   hardState: HardState;
-  firstIndex: number;
-  /** entries[0] has index firstIndex. */
+  base: LogBase;
+  /** Behind the base. */
   entries: Entry[];
-  /** Term of the entry before firstIndex. */
-  termBefore: number;
 }
 
 /**
@@ -20,7 +19,7 @@ interface Contents {
  */
 export class SimDisk implements RaftStorage {
   readonly #sees: 'handed-over' | 'durable';
-  #durable: Contents = { hardState: { term: 0, vote: 0, commit: 0 }, firstIndex: 1, entries: [], termBefore: 0 };
+  #durable: Contents = { hardState: { term: 0, vote: 0, commit: 0 }, base: LOG_START, entries: [] };
   #visible: Contents = this.#durable;
 
   constructor(sees: 'handed-over' | 'durable') {
@@ -32,30 +31,31 @@ export class SimDisk implements RaftStorage {
     return this.#visible.hardState;
   }
 
-  get firstIndex(): number {
-    return this.#visible.entries.length === 0 ? 0 : this.#visible.firstIndex;
+  get base(): LogBase {
+    return this.#visible.base;
   }
 
   get lastIndex(): number {
-    return this.#visible.firstIndex + this.#visible.entries.length - 1;
+    return this.#visible.base.index + this.#visible.entries.length;
   }
 
-  get durableEntries(): readonly Entry[] {
-    return this.#durable.entries;
+  /** Whether the disk has this entry, or a snapshot in its place. */
+  holds(index: number, term: number): boolean {
+    const { base, entries } = this.#durable;
+    return index <= base.index || entries[index - base.index - 1]?.term === term;
   }
 
   term(index: number): number | undefined {
-    if (index === 0) return 0;
-    if (index === this.#visible.firstIndex - 1) return this.#visible.termBefore;
-    return this.#visible.entries[index - this.#visible.firstIndex]?.term;
+    const { base, entries } = this.#visible;
+    return index === base.index ? base.term : entries[index - base.index - 1]?.term;
   }
 
   entries(from: number, to: number, bytesMax: number): readonly Entry[] {
-    const { firstIndex, entries } = this.#visible;
-    assert(from >= firstIndex && to <= this.lastIndex, `storage has no entries [${from}, ${to}]`);
+    const { base, entries } = this.#visible;
+    assert(from > base.index && to <= this.lastIndex, `storage has no entries [${from}, ${to}]`);
     const taken: Entry[] = [];
     let bytes = 0;
-    for (const entry of entries.slice(from - firstIndex, to - firstIndex + 1)) {
+    for (const entry of entries.slice(from - base.index - 1, to - base.index)) {
       bytes += entry.bytes.length;
       if (taken.length > 0 && bytes > bytesMax) break;
       taken.push(entry);
@@ -77,25 +77,33 @@ export class SimDisk implements RaftStorage {
   }
 
   wipe(): void {
-    this.#durable = { hardState: { term: 0, vote: 0, commit: 0 }, firstIndex: 1, entries: [], termBefore: 0 };
+    this.#durable = { hardState: { term: 0, vote: 0, commit: 0 }, base: LOG_START, entries: [] };
     this.lose();
   }
 
+  /** `to` is durable and committed. What a crash would lose keeps its own base: it stands behind a reset. */
   compact(to: number): void {
     for (const contents of new Set([this.#durable, this.#visible])) {
-      contents.termBefore = must(contents.entries[to - contents.firstIndex]).term;
-      contents.entries = contents.entries.slice(to - contents.firstIndex + 1);
-      contents.firstIndex = to + 1;
+      if (to <= contents.base.index) continue;
+      const { base, entries } = contents;
+      const last = must(entries[to - base.index - 1]);
+      contents.entries = entries.slice(to - base.index);
+      contents.base = { index: to, term: last.term, timeMs: entryTimeMs(last.bytes) };
     }
   }
 }
 
 function write(contents: Contents, ready: Ready): void {
   if (ready.hardState !== undefined) contents.hardState = ready.hardState;
+  if (ready.reset !== undefined) {
+    contents.base = ready.reset;
+    contents.entries = [];
+  }
   const first = ready.entries[0];
   if (first === undefined) return;
-  assert(first.index <= contents.firstIndex + contents.entries.length, 'a write leaves no gap');
-  contents.entries = [...contents.entries.slice(0, first.index - contents.firstIndex), ...ready.entries];
+  const { base, entries } = contents;
+  assert(first.index > base.index && first.index <= base.index + entries.length + 1, 'a write leaves no gap');
+  contents.entries = [...entries.slice(0, first.index - base.index - 1), ...ready.entries];
 }
 
 export class SimNode {
@@ -107,6 +115,8 @@ export class SimNode {
   /** Readies whose writes are under way. */
   writes: Ready[] = [];
   rejoining = false;
+  /** What the driver is at. */
+  restoring: SnapshotOffer | undefined;
 
   constructor(config: Omit<RaftConfig, 'storage' | 'restarted' | 'rejoining'>, sees: 'handed-over' | 'durable') {
     this.id = config.id;
@@ -115,11 +125,25 @@ export class SimNode {
     this.raft = new RaftNode({ ...config, storage: this.disk, restarted: false, rejoining: false });
   }
 
+  /** The driver is done with what it restores. False when there is nothing. */
+  endRestore(well: boolean): boolean {
+    const offer = this.restoring;
+    if (offer === undefined) return false;
+    this.restoring = undefined;
+    if (well) this.raft.restored({ index: offer.index, term: offer.term, timeMs: 0 });
+    else this.raft.restoreFailed(offer.index);
+    return true;
+  }
+
   /** A Ready is taken and its writes begin. */
   take(): Ready {
     const ready = this.raft.ready();
     this.disk.handOver(ready);
     this.writes.push(ready);
+    if (ready.restore !== undefined) {
+      assert(this.restoring === undefined, 'one snapshot at a time');
+      this.restoring = ready.restore;
+    }
     return ready;
   }
 
@@ -135,6 +159,7 @@ export class SimNode {
 
   crash(): void {
     this.up = false;
+    this.restoring = undefined;
     this.writes = [];
     this.disk.lose();
   }

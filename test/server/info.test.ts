@@ -2,6 +2,19 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildInfo, humanBytes, type InfoSource } from '../../src/server/info.ts';
 import { Oracle, oracleMissing } from '../commands/oracle.ts';
 
+const SNAPSHOTS = {
+  lastSaveMs: 1_600_000_000_999,
+  changes: 17,
+  saving: true,
+  lastOk: false,
+  lastSaveSeconds: 4,
+  currentSaveSeconds: 2,
+  index: 90,
+  timeMs: 1_600_000_000_999,
+  snapshotterState: 'writing',
+  archiveLagSeconds: 3,
+};
+
 const source: InfoSource = {
   server: {
     holdfastVersion: '0.1.0',
@@ -30,7 +43,7 @@ const source: InfoSource = {
     policy: 'noeviction',
     clientBytes: 9,
   },
-  persistence: { loading: false, logWritable: true, lastSaveWallMs: 1_600_000_000_999 },
+  persistence: { loading: false, logWritable: true, snapshots: SNAPSHOTS },
   stats: {
     connectionsReceived: 3,
     commandsProcessed: 4,
@@ -135,6 +148,15 @@ describe('fields', () => {
     expect(field(follower, 'connected_slaves')).toBe('0');
     const lost = buildInfo({ ...source, raft: { ...source.raft, state: 'candidate', leaderId: '', leaderAddr: '' } }, ['replication']);
     expect([field(lost, 'master_link_status'), field(lost, 'master_host')]).toEqual(['down', '']);
+  });
+
+  test('persistence: the snapshots, in Redis’s names and our own', () => {
+    const text = buildInfo(source, ['persistence']);
+    const names = [
+      'rdb_changes_since_last_save', 'rdb_bgsave_in_progress', 'rdb_last_save_time', 'rdb_last_bgsave_status', 'rdb_last_bgsave_time_sec',
+      'rdb_current_bgsave_time_sec', 'snapshot_index', 'snapshot_time', 'snapshotter_state', 'archive_lag_seconds',
+    ];
+    expect(names.map((name) => field(text, name))).toEqual(['17', '1', '1600000000', 'err', '4', '2', '90', '1600000000', 'writing', '3']);
   });
 
   test('versions, memory, statistics', () => {

@@ -177,6 +177,8 @@ export class ManualNode {
   /** What the engine has sent and nobody has dealt with. */
   readonly outbox: EngineMessage[] = [];
   readonly threw: string[] = [];
+  /** Snapshots that the engine wants a machine of. */
+  readonly restores: { readonly index: number; readonly done: (result: Machine | string) => void }[] = [];
   #tell: (message: ConsensusMessage) => void = () => undefined;
   /** Committed messages that have arrived and that the event loop has not come to. */
   readonly #arrived: ConsensusMessage[] = [];
@@ -226,11 +228,19 @@ export class ManualNode {
       readConsistency: 'lease',
       uncertainAfterMs: 1000,
       leaderWaitMs: 2000,
+      startsBehind: { index: ManualNode.startsBehind, term: 1, timeMs: 0 },
+      installer: {
+        start: ({ index }, done) => void this.restores.push({ index, done: (result) => done(result as Machine) }),
+        restore: ({ index }, done) => void this.restores.push({ index, done }),
+      },
     });
     this.server.attach(this.engine);
     this.server.maintenance.activeExpire = false;
     this.engine.start();
   }
+
+  /** Of the log of nodes that are made next. */
+  static startsBehind = 0;
 
   /** A node that leads term 1, with its bootstrap entry applied. */
   static leader(...directives: string[]): ManualNode {
@@ -265,6 +275,16 @@ export class ManualNode {
 
   noop(): void {
     this.#commit(makeEntry(EntryKind.noop, MACHINE_VERSION, 0, 0, new Uint8Array(0)), 0);
+  }
+
+  /** Consensus takes the machine that the engine has offered; the log goes on behind it. */
+  install(index: number): void {
+    const offered = this.outbox.findIndex((message) => message.type === 'restored' && message.base.index === index);
+    if (offered < 0) throw new Error(`no machine at ${index} is offered`);
+    this.outbox.splice(offered, 1);
+    this.#index = index;
+    this.cell.commit = Math.max(this.cell.commit, index);
+    this.tell({ type: 'installed', index, accepted: true });
   }
 
   /** What the engine has proposed and is not appended yet. */

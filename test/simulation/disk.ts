@@ -4,24 +4,40 @@
 // What must hold here, so that a fault found is the product's: an append is reported only after it is in `durable`;
 // appends become durable in order; after a failure nothing does.
 import { assert } from '../../src/base/assert.ts';
-import { entryFault, entryIndex, entryTerm } from '../../src/base/entry.ts';
+import { entryFault, entryIndex, entryTerm, entryTimeMs } from '../../src/base/entry.ts';
+import { LOG_START, type LogBase } from '../../src/base/log-base.ts';
 import type { Prng } from '../../src/base/prng.ts';
 import type { HardState, LogAppend, LogStore } from '../../src/ports/log-store.ts';
 import type { SimThread } from './clock.ts';
 import type { Scheduler } from './scheduler.ts';
 
-/** Log, hard state and meta at one moment. Entry i of the log stands at entries[i − 1]. */
+/** An append or a reset. */
+interface Write extends LogAppend {
+  readonly base?: LogBase;
+}
+
+/** Log, hard state and meta at one moment. */
 class Contents {
   hardState: HardState = { term: 0, vote: 0, commit: 0 };
+  base: LogBase = LOG_START;
+  /** Behind the base: the entry at `index` stands at [index − base.index − 1]. */
   entries: Uint8Array[] = [];
   meta = new Map<string, Uint8Array>();
 
-  apply(append: LogAppend): void {
+  get lastIndex(): number {
+    return this.base.index + this.entries.length;
+  }
+
+  apply(append: Write): void {
+    if (append.base !== undefined) {
+      this.base = append.base;
+      this.entries = [];
+    }
     const first = append.entries[0];
     if (first !== undefined) {
       const index = entryIndex(first);
-      assert(index >= 1 && index <= this.entries.length + 1, () => `append at ${index} leaves a gap after ${this.entries.length}`);
-      this.entries.length = index - 1;
+      assert(index > this.base.index && index <= this.lastIndex + 1, () => `append at ${index} leaves a gap after ${this.lastIndex}`);
+      this.entries.length = index - 1 - this.base.index;
       append.entries.forEach((entry, i) => {
         assert(entryFault(entry) === undefined, () => `append of a broken entry: ${entryFault(entry)}`);
         assert(entryIndex(entry) === index + i, 'appended entries are consecutive');
@@ -35,15 +51,23 @@ class Contents {
   copy(): Contents {
     const copy = new Contents();
     copy.hardState = this.hardState;
+    copy.base = this.base;
     copy.entries = this.entries.slice();
     copy.meta = new Map(this.meta);
     return copy;
   }
 
   term(index: number): number | undefined {
-    if (index === 0) return 0;
-    const entry = this.entries[index - 1];
+    if (index === this.base.index) return this.base.term;
+    const entry = this.entries[index - this.base.index - 1];
     return entry === undefined ? undefined : entryTerm(entry);
+  }
+
+  cut(to: number): void {
+    if (to <= this.base.index || to > this.lastIndex) return;
+    const last = this.entries[to - this.base.index - 1]!;
+    this.entries = this.entries.slice(to - this.base.index);
+    this.base = { index: to, term: entryTerm(last), timeMs: entryTimeMs(last) };
   }
 }
 
@@ -85,7 +109,7 @@ export class SimDisk {
     return this.store;
   }
 
-  makeDurable(append: LogAppend): void {
+  makeDurable(append: Write): void {
     if (append.hardState !== undefined) this.#previousHardState = this.durable.hardState;
     this.durable.apply(append);
   }
@@ -112,7 +136,7 @@ export class SimDisk {
 }
 
 interface Pending {
-  readonly append: LogAppend;
+  readonly append: Write;
   readonly done: (error?: Error) => void;
 }
 
@@ -139,12 +163,16 @@ export class SimLogStore implements LogStore {
     return this.#view.hardState;
   }
 
+  get base(): LogBase {
+    return this.#view.base;
+  }
+
   get firstIndex(): number {
-    return this.#view.entries.length === 0 ? 0 : 1;
+    return this.#view.base.index + 1;
   }
 
   get lastIndex(): number {
-    return this.#view.entries.length;
+    return this.#view.lastIndex;
   }
 
   term(index: number): number | undefined {
@@ -152,11 +180,11 @@ export class SimLogStore implements LogStore {
   }
 
   read(from: number, to: number, bytesMax: number): Uint8Array[] {
-    assert(from >= 1 && to >= from && to <= this.lastIndex, () => `read [${from}, ${to}] of a log that ends at ${this.lastIndex}`);
+    assert(from >= this.firstIndex && to >= from && to <= this.lastIndex, () => `read [${from}, ${to}] of a log [${this.firstIndex}, ${this.lastIndex}]`);
     const entries: Uint8Array[] = [];
     let bytes = 0;
     for (let index = from; index <= to; index++) {
-      const entry = this.#view.entries[index - 1]!;
+      const entry = this.#view.entries[index - this.firstIndex]!;
       bytes += entry.length;
       if (entries.length > 0 && bytes > bytesMax) break;
       entries.push(entry.slice());
@@ -176,6 +204,33 @@ export class SimLogStore implements LogStore {
       entries: append.entries.map((entry) => entry.slice()),
       ...(append.meta === undefined ? {} : { meta: new Map(append.meta) }),
     };
+    this.#write(own, done);
+  }
+
+  reset(base: LogBase, hardState: HardState, done: (error?: Error) => void): void {
+    assert(!this.#closed, 'a closed log is not reset');
+    this.#write({ entries: [], hardState, base }, done);
+  }
+
+  /** On the disk it comes later, if the node lives; where the disk lags behind, not at all. */
+  cut(to: number): void {
+    assert(to >= this.base.index && to <= this.lastIndex, () => `a cut up to ${to} of a log [${this.firstIndex}, ${this.lastIndex}]`);
+    this.#view.cut(to);
+    this.#scheduler.at(this.#lastEndMs + 20 * this.#prng.unit(), () => {
+      if (this.#disk.store === this && !this.#failed) this.#disk.durable.cut(to);
+    });
+  }
+
+  cutKeeping(bytes: number): number {
+    let left = bytes;
+    for (let index = this.lastIndex; index > this.base.index; index--) {
+      if (left <= 0) return index;
+      left -= this.#view.entries[index - this.firstIndex]!.length;
+    }
+    return this.base.index;
+  }
+
+  #write(own: Write, done: (error?: Error) => void): void {
     this.#view.apply(own);
     this.#pending.push({ append: own, done });
     const { meanMs, slowChance, slowMs } = this.#disk.profile;
@@ -202,7 +257,7 @@ export class SimLogStore implements LogStore {
   }
 
   /** The node is gone: what was not durable is handed back, unless the disk had failed. */
-  abandon(): LogAppend[] {
+  abandon(): Write[] {
     const pending = this.#pending.map(({ append }) => append);
     this.#pending = [];
     return this.#failed ? [] : pending;

@@ -3,7 +3,7 @@
 import { Prng } from '../../src/base/prng.ts';
 import { allCommands } from '../../src/commands/all.ts';
 import { CommandTable } from '../../src/commands/table.ts';
-import { digestText, Machine } from '../../src/machine/machine.ts';
+import { digestText, Machine, type MachineReport } from '../../src/machine/machine.ts';
 import type { LeaseCellReader } from '../../src/ports/lease-cell.ts';
 import type { Logger } from '../../src/ports/logger.ts';
 import { Consensus } from '../../src/replica/consensus.ts';
@@ -68,7 +68,7 @@ export class SimNode {
   start(): void {
     if (this.life !== undefined) return;
     this.lives++;
-    this.sim.note(`node ${this.id} starts (life ${this.lives}${this.rejoining ? ', rejoining' : ''}, log to ${this.disk.durable.entries.length})`);
+    this.sim.note(`node ${this.id} starts (life ${this.lives}${this.rejoining ? ', rejoining' : ''}, log from ${this.disk.durable.base.index} to ${this.disk.durable.lastIndex})`);
     this.life = new Life(this, this.lives);
     this.life.start();
   }
@@ -114,6 +114,14 @@ export class Life {
   readonly server: Server;
   readonly cell: SimCell;
   readonly transport: SimTransport;
+  readonly report: MachineReport = {
+    handlerThrew: (command, index, error) => {
+      throw new Violation('machine', `${command} at ${index} threw: ${error instanceof Error ? error.stack : String(error)}`);
+    },
+    diverged: (index, own, leader) => {
+      throw new Violation('checkpoint', `node ${this.node.id} has digest ${own} at ${index}, the leader ${leader}`);
+    },
+  };
   /** Set when a clean stop was asked for. */
   stopping = false;
 
@@ -144,9 +152,12 @@ export class Life {
       sim.network, { nodeId: node.id, incarnation, rejoining }, this.consensusThread,
       (to, head) => checker.sending(this, to, head),
     );
+    const store = node.disk.open(scheduler, prng, this.consensusThread);
+    const { keepBytes, keepBytesMax } = sim.snapshots;
     this.consensus = new Consensus({
-      id: node.id, incarnation, rejoining, members, logger,
-      store: node.disk.open(scheduler, prng, this.consensusThread),
+      id: node.id, incarnation, rejoining, members, logger, store,
+      logKeepBytes: keepBytes,
+      logKeepBytesMax: keepBytesMax,
       transport: this.transport,
       link: link.consensus,
       clock: this.consensusThread.clock,
@@ -203,6 +214,8 @@ export class Life {
       readConsistency: sim.options.readConsistency,
       uncertainAfterMs: 3 * electionMs,
       leaderWaitMs: 4 * electionMs,
+      startsBehind: store.base,
+      installer: sim.snapshots.installer(this),
     });
     this.server.attach(this.engine);
   }
@@ -228,18 +241,7 @@ export class Life {
   #machine(): Machine {
     const { node } = this;
     const { sim } = node;
-    const machine = new Machine(
-      new CommandTable(allCommands),
-      {
-        handlerThrew: (command, index, error) => {
-          throw new Violation('machine', `${command} at ${index} threw: ${error instanceof Error ? error.stack : String(error)}`);
-        },
-        diverged: (index, own, leader) => {
-          throw new Violation('checkpoint', `node ${node.id} has digest ${own} at ${index}, the leader ${leader}`);
-        },
-      },
-      () => node.time.monotonicMs(),
-    );
+    const machine = new Machine(new CommandTable(allCommands), this.report, () => node.time.monotonicMs());
     const apply = machine.apply.bind(machine);
     machine.apply = (entry, index, term, timeMs, sink) => {
       apply(node.bugs.entry?.(entry, index) ?? entry, index, term, timeMs, sink);

@@ -115,6 +115,13 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
     seedsMax: 60,
   },
   {
+    name: 'who starts from a snapshot lacks a key',
+    bugs: { forgetfulSnapshots: true },
+    options: { snapshots: true, faults: ['crash', 'replace'], chaosMs: 10_000 },
+    rules: ['state machine safety'],
+    seedsMax: 5,
+  },
+  {
     name: 'one node applies another value',
     bugs: { node: (id) => (id === 2 ? { entry: flipValue } : {}) },
     options: { faults: [] },

@@ -12,6 +12,7 @@ import { FAULT_KINDS, Faults, type FaultKind } from './faults.ts';
 import { SimNetwork, type NetworkProfile } from './network.ts';
 import { SimNode, type NodeBugs } from './node.ts';
 import { Scheduler } from './scheduler.ts';
+import { Snapshots } from './snapshots.ts';
 import { Trace, Violation } from './trace.ts';
 import { Workload, type WorkloadProfile } from './workload.ts';
 
@@ -22,6 +23,8 @@ export interface SeededBugs {
   readonly node?: (id: number) => NodeBugs;
   /** Monotonic clocks run at speeds this far apart. */
   readonly clockRateSpread?: number;
+  /** Whoever starts from a snapshot lacks a key. */
+  readonly forgetfulSnapshots?: boolean;
   /** Checks that are left out, so that others have to find it. */
   readonly withoutPersistChecks?: boolean;
   readonly withoutLeaseChecks?: boolean;
@@ -40,6 +43,8 @@ export interface RunOptions {
   readonly workload?: Partial<WorkloadProfile>;
   readonly timing?: Partial<Timing>;
   readonly network?: Partial<NetworkProfile>;
+  /** Whether logs are cut behind snapshots; chosen by the seed if absent, and not where something is broken on purpose. */
+  readonly snapshots?: boolean;
   /** Mean time from fault to fault. */
   readonly faultGapMs?: number;
   /** Every trace line, as it happens. */
@@ -82,6 +87,7 @@ export class Simulator {
   readonly history = new History();
   readonly faults: Faults;
   readonly workload: Workload;
+  readonly snapshots: Snapshots;
   readonly events = new Trace();
   /** Keys by what clients saw of them. */
   readonly judged = { linearizable: 0, 'not linearizable': 0, undecided: 0 };
@@ -123,6 +129,8 @@ export class Simulator {
     }
     const kinds = options.faults ?? FAULT_KINDS.filter(() => prng.chance(0.5));
     this.faults = new Faults(this, new Prng(seed, 3), kinds, options.faultGapMs ?? 100 + prng.unit() * 1200);
+    const snapshotPrng = new Prng(seed, 5);
+    this.snapshots = new Snapshots(this, snapshotPrng, options.snapshots ?? (bugs === undefined && snapshotPrng.chance(0.6)), bugs?.forgetfulSnapshots === true);
     this.workload = new Workload(this, { ...workloadProfile(prng), ...options.workload }, new Prng(seed, 4));
   }
 
@@ -153,7 +161,7 @@ export class Simulator {
       simulatedMs: this.scheduler.nowMs,
       entries: this.checker.committed.length,
       traceHash: this.events.hash,
-      counts: { ...this.history.counts, ...this.faults.counts, leaders: this.checker.leadersElected, messages: this.network.stats.sent, ...this.judged },
+      counts: { ...this.history.counts, ...this.faults.counts, leaders: this.checker.leadersElected, messages: this.network.stats.sent, ...this.judged, ...this.snapshots.counts },
       failure,
       tail: this.events.tail(),
     };
@@ -167,12 +175,13 @@ export class Simulator {
     const { faults } = this;
     this.note(
       `seed ${this.seed}: ${this.nodes.length} nodes, ${JSON.stringify(this.options)}, faults ${faults.enabled.join(' ')}, ` +
-        `network ${JSON.stringify(this.network.profile)}, workload ${JSON.stringify(this.workload.profile)}`,
+        `snapshots ${this.snapshots.enabled ? `keeping ${this.snapshots.keepBytes} to ${this.snapshots.keepBytesMax}` : 'off'}, network ${JSON.stringify(this.network.profile)}, workload ${JSON.stringify(this.workload.profile)}`,
     );
     this.network.start(this.nodeIds);
     for (const node of this.nodes) node.start();
     this.#startStoppedNodes();
     this.workload.start();
+    this.snapshots.start();
     this.scheduler.after(500, () => faults.start());
     this.#runUntil(this.#chaosMs);
   }

@@ -18,6 +18,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | '*'>> = {
   raft: ['base'],
   ports: ['base'],
   replica: ['raft', 'machine', 'ports', 'commands', 'resp', 'base'],
+  snapshot: ['machine', 'commands', 'keyspace', 'memory', 'resp', 'ports', 'base'],
   server: ['replica', 'machine', 'commands', 'keyspace', 'resp', 'ports', 'base'],
   adapters: ['ports', 'base'],
   cli: '*',
@@ -26,7 +27,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | '*'>> = {
 /** Folder → packages that it may import. */
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   replica: ['msgpackr'],
-  adapters: ['better-sqlite3', 'msgpackr', 'pino'],
+  adapters: ['@aws-sdk/client-s3', 'better-sqlite3', 'msgpackr', 'pino'],
 };
 
 /** Only these touch node:*, timers, clocks and the process. */

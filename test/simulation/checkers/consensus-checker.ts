@@ -49,7 +49,11 @@ export class ConsensusChecker {
     if (now.commit < before.commit) throw new Violation('commit', `node ${life.node.id} went back from ${before.commit} to ${now.commit}`);
     if (now.term < before.term) throw new Violation('term', `node ${life.node.id} went back from ${before.term} to ${now.term}`);
     if (now.selfIsLeader && !(before.selfIsLeader && before.term === now.term)) this.#elected(life, now);
-    for (let next = before.commit + 1; next <= now.commit; ) {
+    const { base } = life.consensus.raft;
+    if (base.index > 0 && this.committed[base.index - 1]?.term !== base.term) {
+      throw new Violation('log matching', `node ${life.node.id} has a log behind ${base.index}/${base.term}, which was never committed`);
+    }
+    for (let next = Math.max(before.commit, base.index) + 1; next <= now.commit; ) {
       for (const entry of life.consensus.raft.entries(next, now.commit, 1 << 30)) {
         this.#commits(life, entry.index, entry.term, entry.bytes, now);
         next = entry.index + 1;
@@ -70,6 +74,7 @@ export class ConsensusChecker {
     for (let index = this.committed.length; index > 0; index--) {
       const entry = this.committed[index - 1]!;
       if (entry.inTerm >= now.term) continue;
+      if (index < raft.base.index) break;
       if (raft.entryTerm(index) === entry.term) break;
       throw new Violation(
         'leader completeness',
@@ -104,6 +109,12 @@ export class ConsensusChecker {
     }
   }
 
+  /** A machine was made of a snapshot. */
+  restored(life: Life, index: number, digest: string): void {
+    const known = this.#digests[index];
+    if (known !== undefined && !known.endsWith(digest)) throw new Violation('state machine safety', `node ${life.node.id} starts from state ${digest} after ${index}, others had ${known}`);
+  }
+
   applied(life: Life, index: number, entry: Uint8Array, digest: string): void {
     const known = this.committed[index - 1];
     const { commit } = life.cell.current;
@@ -127,14 +138,14 @@ export class ConsensusChecker {
     const candidate = type === MessageType.vote ? node.id : to;
     if (promisesVote) this.#voted(node, term, candidate);
     if (!this.persistChecks) return;
-    const { hardState, entries } = node.disk.durable;
+    const { hardState, lastIndex } = node.disk.durable;
     if (hardState.term < term) throw new Violation('persist before send', `node ${node.id} speaks in term ${term}, its disk is in ${hardState.term}`);
     if (hardState.term > term) return;
     if (promisesVote && hardState.vote !== candidate) {
       throw new Violation('persist before send', `node ${node.id} votes for ${candidate} in term ${term}, its disk says ${hardState.vote}`);
     }
-    if (type === MessageType.appendResponse && entries.length < index) {
-      throw new Violation('persist before send', `node ${node.id} acknowledges ${index}, its disk ends at ${entries.length}`);
+    if (type === MessageType.appendResponse && lastIndex < index) {
+      throw new Violation('persist before send', `node ${node.id} acknowledges ${index}, its disk ends at ${lastIndex}`);
     }
   }
 

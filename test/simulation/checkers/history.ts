@@ -145,7 +145,8 @@ export class History implements ApplySink {
     this.model.advance(this.#entryTimeMs);
     switch (record.kind) {
       case RecordKind.command:
-        this.#command(record, reply!);
+        // A node's own is the publishing of a snapshot, which changes nothing that clients see.
+        if (record.session !== 0) this.#command(record, reply!);
         return;
       case RecordKind.exec:
         this.#exec(record, reply!);

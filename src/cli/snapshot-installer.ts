@@ -1,0 +1,233 @@
+// Where a serving node takes snapshots from: `restore/` in its data directory (src/snapshot/restore-files.ts) or the object store.
+// A machine is made in slices, so that the one beside it goes on serving; a download that breaks off goes on where it was.
+//
+// What must hold: nothing is taken from objects whose length, SHA-256, CRCs and digest are not those of the manifest.
+import { createHash } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { errorText, OperationalError } from '../base/errors.ts';
+import { KiB, MiB } from '../base/limits.ts';
+import type { LogBase } from '../base/log-base.ts';
+import type { CommandTable } from '../commands/table.ts';
+import { digestText, type Machine, type MachineReport } from '../machine/machine.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { SnapshotReference } from '../ports/link.ts';
+import type { Logger } from '../ports/logger.ts';
+import { readObject, type ObjectStore } from '../ports/object-store.ts';
+import { decodeReference } from '../replica/snapshot-reference.ts';
+import type { SnapshotInstaller } from '../replica/installation.ts';
+import { readCatalog } from '../snapshot/catalog.ts';
+import { SnapshotRestore } from '../snapshot/machine-snapshot.ts';
+import { decodeManifest, type SnapshotManifest, type SnapshotPart } from '../snapshot/manifest.ts';
+import { decodeRestoreMeta, RestoreFile, type RestoreMeta } from '../snapshot/restore-files.ts';
+import { partOf, soundSnapshots, type SnapshotFacts, type SnapshotSource } from '../snapshot/stored-snapshot.ts';
+
+/** Loading holds the event loop no longer than this at a time, and goes on in the next turn. */
+const SLICE_MS = 4;
+const PIECE_BYTES = 32 * KiB;
+const REPORT_MS = 5000;
+const RETRY_MS_MIN = 500;
+const RETRY_MS_MAX = 30_000;
+/** Failures without one byte between them after which a download that consensus asked for is given up. */
+const ATTEMPTS = 6;
+
+export interface InstallerOptions {
+  readonly dir: string;
+  readonly clusterId: string;
+  /** undefined: no object store is configured. */
+  readonly openStore: (() => Promise<ObjectStore>) | undefined;
+  readonly table: CommandTable;
+  readonly report: MachineReport;
+  readonly accessClockMs: () => number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+interface Candidate {
+  readonly facts: SnapshotFacts;
+  readonly from: string;
+  readonly source: SnapshotSource;
+}
+
+export class StoredSnapshots implements SnapshotInstaller {
+  readonly #options: InstallerOptions;
+  #store: ObjectStore | undefined;
+
+  constructor(options: InstallerOptions) {
+    this.#options = options;
+  }
+
+  /** Throws OperationalError where a log that begins behind `base` can't be started from anything that is configured. */
+  assertCanStart(base: LogBase): void {
+    if (base.index === 0 || this.#options.openStore !== undefined || this.#localMeta(base) !== undefined) return;
+    throw new OperationalError(
+      'CONFIG',
+      `object-store: the log in ${this.#options.dir} begins behind entry ${base.index}, and what was before is in a snapshot in the object store; name it, as on the other nodes`,
+    );
+  }
+
+  start(base: LogBase, done: (machine: Machine) => void): void {
+    const { logger } = this.#options;
+    this.#removeStale(base);
+    const attempt = async (failures: number): Promise<void> => {
+      try {
+        done(await this.#newest(base));
+      } catch (thrown) {
+        const seconds = backoffMs(failures) / 1000;
+        logger.error({ reason: errorText(thrown), seconds }, 'this node starts from a snapshot, and has none that it can use yet; it tries again, and serves nothing until then');
+        this.#options.clock.after(seconds * 1000, () => void attempt(failures + 1));
+      }
+    };
+    void attempt(1);
+  }
+
+  restore(snapshot: SnapshotReference, done: (result: Machine | string) => void): void {
+    this.#named(snapshot).then(done, (thrown: unknown) => done(errorText(thrown)));
+  }
+
+  async #newest(base: LogBase): Promise<Machine> {
+    const faults: string[] = [];
+    for (const candidate of await this.#candidates(base, faults)) {
+      try {
+        return await this.#load(candidate);
+      } catch (thrown) {
+        faults.push(`${candidate.from}: ${errorText(thrown)}`);
+      }
+    }
+    throw new OperationalError('SNAPSHOT', `no snapshot at entry ${base.index} or behind can be loaded: ${faults.join('; ') || 'there is none'}`);
+  }
+
+  /** Newest first; of two at the same index the one on this disk. */
+  async #candidates(base: LogBase, faults: string[]): Promise<Candidate[]> {
+    const found: Candidate[] = [];
+    const local = this.#localMeta(base);
+    if (local !== undefined) found.push({ facts: local, from: path.join(this.#options.dir, RestoreFile.folder), source: this.#files() });
+    try {
+      const store = await this.#openStore();
+      const catalog = store === undefined ? undefined : await readCatalog(store, this.#options.clusterId);
+      for (const { manifest, folder } of catalog === undefined ? [] : soundSnapshots(catalog)) {
+        if (manifest.index >= base.index) found.push({ facts: manifest, from: folder, source: this.#objects(store!, manifest, Infinity) });
+      }
+    } catch (thrown) {
+      faults.push(errorText(thrown));
+    }
+    return found.sort((a, b) => b.facts.index - a.facts.index);
+  }
+
+  async #named(snapshot: SnapshotReference): Promise<Machine> {
+    const reference = decodeReference(snapshot.reference);
+    if (reference === undefined) throw new OperationalError('SNAPSHOT', 'the leader names a snapshot in a way that this release does not know');
+    const store = await this.#openStore();
+    if (store === undefined) throw new OperationalError('CONFIG', 'object-store: none is set on this node; name it, as on the other nodes');
+    const manifest = decodeManifest(await readObject(store, reference.key, { sha256: reference.sha256 }), reference.key);
+    const { index, term } = snapshot;
+    if (manifest.clusterId !== this.#options.clusterId || manifest.index !== index || manifest.term !== term) {
+      throw new OperationalError('SNAPSHOT', `${reference.key} is of entry ${manifest.index}/${manifest.term} of cluster ${manifest.clusterId}; ${index}/${term} of cluster ${this.#options.clusterId} was named`);
+    }
+    return this.#load({ facts: manifest, from: reference.key, source: this.#objects(store, manifest, ATTEMPTS) });
+  }
+
+  async #load({ facts, from, source }: Candidate): Promise<Machine> {
+    const { table, report, accessClockMs, clock, logger } = this.#options;
+    const startedMs = clock.monotonicMs();
+    const restore = new SnapshotRestore(table, report, accessClockMs, await source.sidecar());
+    logger.info({ from, index: facts.index, megabytes: Math.round(restore.bytes / MiB) }, 'loading a snapshot');
+    let bytes = 0;
+    let sliceMs = clock.monotonicMs();
+    let reportedMs = sliceMs;
+    for await (const chunk of await source.rdb()) {
+      for (let at = 0; at < chunk.length; at += PIECE_BYTES) {
+        restore.feed(chunk.subarray(at, at + PIECE_BYTES));
+        if (clock.monotonicMs() - sliceMs < SLICE_MS) continue;
+        await new Promise<void>((resolve) => clock.endOfTurn(resolve));
+        sliceMs = clock.monotonicMs();
+      }
+      bytes += chunk.length;
+      if (sliceMs - reportedMs < REPORT_MS) continue;
+      reportedMs = sliceMs;
+      logger.info({ percent: Math.floor((100 * bytes) / Math.max(1, restore.bytes)), megabytes: Math.round(bytes / MiB) }, 'loading a snapshot');
+    }
+    const machine = restore.end();
+    const own: SnapshotFacts = { index: machine.appliedIndex, term: machine.appliedTerm, digest: digestText(machine.digest()) };
+    for (const name of ['index', 'term', 'digest'] as const) {
+      if (own[name] !== facts[name]) throw new OperationalError('SNAPSHOT', `${from} has ${name} ${own[name]} once loaded, not ${facts[name]}`);
+    }
+    const seconds = (clock.monotonicMs() - startedMs) / 1000;
+    logger.info({ index: own.index, megabytes: Math.round(bytes / MiB), seconds: Number(seconds.toFixed(1)), megabytesPerSecond: Math.round(bytes / MiB / seconds) }, 'the snapshot is loaded');
+    return machine;
+  }
+
+  async #openStore(): Promise<ObjectStore | undefined> {
+    this.#store ??= await this.#options.openStore?.();
+    return this.#store;
+  }
+
+  /** Of `restore/`, if the log goes on from it. */
+  #localMeta(base: LogBase): RestoreMeta | undefined {
+    const meta = this.#readLocalMeta();
+    return meta !== undefined && meta.index >= base.index ? meta : undefined;
+  }
+
+  /** Of this cluster, or undefined. */
+  #readLocalMeta(): RestoreMeta | undefined {
+    const file = path.join(this.#options.dir, RestoreFile.meta);
+    if (!fs.existsSync(file)) return undefined;
+    const meta = decodeRestoreMeta(fs.readFileSync(file, 'utf8'), file);
+    return meta.clusterId === this.#options.clusterId ? meta : undefined;
+  }
+
+  /** What the node once started from is of no use any more where its log begins behind a later snapshot. */
+  #removeStale(base: LogBase): void {
+    const { dir, logger } = this.#options;
+    const index = this.#readLocalMeta()?.index;
+    if (index === undefined || index >= base.index) return;
+    const folder = path.join(dir, RestoreFile.folder);
+    // restore.json first: a folder without it is none.
+    for (const each of [path.join(dir, RestoreFile.meta), folder]) fs.rmSync(each, { recursive: true, force: true });
+    logger.info({ folder }, 'the snapshot that this node was restored from is removed: the log begins behind a later one');
+  }
+
+  #files(): SnapshotSource {
+    const file = (name: string): string => path.join(this.#options.dir, name);
+    return {
+      sidecar: () => fs.promises.readFile(file(RestoreFile.sidecar)),
+      rdb: () => fs.createReadStream(file(RestoreFile.rdb), { highWaterMark: 256 * KiB }) as AsyncIterable<Uint8Array>,
+    };
+  }
+
+  #objects(store: ObjectStore, manifest: SnapshotManifest, attempts: number): SnapshotSource {
+    const [data, state] = [partOf(manifest, 'data'), partOf(manifest, 'state')];
+    return {
+      sidecar: () => readObject(store, state.key, { bytes: state.bytes, sha256: state.sha256 }),
+      rdb: () => this.#download(store, data, attempts),
+    };
+  }
+
+  /** The whole object; where the store fails in the middle, the rest of it once the store is back. */
+  async *#download(store: ObjectStore, part: SnapshotPart, attempts: number): AsyncGenerator<Uint8Array> {
+    const { clock, logger } = this.#options;
+    const hash = createHash('sha256');
+    let bytes = 0;
+    for (let failures = 0; bytes < part.bytes; ) {
+      try {
+        for await (const chunk of await store.get(part.key, { range: { from: bytes, to: part.bytes } })) {
+          hash.update(chunk);
+          bytes += chunk.length;
+          failures = 0;
+          yield chunk;
+        }
+        if (bytes < part.bytes) throw new OperationalError('OBJECT_DAMAGED', `${part.key} ends after ${bytes} bytes of ${part.bytes}`);
+      } catch (thrown) {
+        failures++;
+        if (!(thrown instanceof OperationalError) || thrown.code !== 'OBJECT_STORE_UNREACHABLE' || failures >= attempts) throw thrown;
+        logger.warn({ object: part.key, bytes, of: part.bytes, reason: errorText(thrown) }, 'the download of a snapshot is interrupted; it goes on where it was');
+        await new Promise<void>((resolve) => void clock.after(backoffMs(failures), resolve));
+      }
+    }
+    if (hash.digest('hex') !== part.sha256) throw new OperationalError('OBJECT_DAMAGED', `${part.key} does not have the SHA-256 that its manifest says`);
+  }
+}
+
+function backoffMs(failures: number): number {
+  return Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** Math.min(failures - 1, 10));
+}

@@ -1,0 +1,248 @@
+// What a node knows of snapshots (SnapshotPort): the published one, from the log; the snapshotter's last report; who asked for
+// one and waits. Owns the requests and the report. Makes no snapshot: the snapshotter does, in its own process.
+//
+// What must hold: a request is answered by a published snapshot with all that was applied here when it was made, not by any
+// earlier one.
+import type { PublishedRecord } from '../commands/publishing.ts';
+import type { SnapshotPort } from '../commands/ports.ts';
+import type { Machine } from '../machine/machine.ts';
+import type { SnapshotterOrders, SnapshotterProgress } from '../ports/publisher.ts';
+
+/** A snapshotter that has not reported for this long is taken for gone. */
+export const SNAPSHOTTER_SILENT_MS = 30_000;
+/** The snapshotter's trouble ends a SAVE only if it is still there so long after it was asked for: it may be of before. */
+export const SAVE_FAULT_AFTER_MS = 3000;
+/** How often changes are counted for rdb_changes_since_last_save, ms, and how many counts are kept. */
+const COUNT_EVERY_MS = 1000;
+const COUNTS_MAX = 4096;
+
+export interface SnapshotsHost {
+  readonly machine: () => Machine;
+  readonly hasObjectStore: boolean;
+  readonly startedAtMs: number;
+  readonly monotonicMs: () => number;
+}
+
+interface Waiter {
+  readonly session: number;
+  readonly index: number;
+  readonly sinceMs: number;
+  readonly done: (error: string | undefined) => void;
+}
+
+export interface SnapshotInfo {
+  readonly lastSaveMs: number;
+  readonly changes: number;
+  readonly saving: boolean;
+  readonly lastOk: boolean;
+  /** Seconds, −1 if there was none. */
+  readonly lastSaveSeconds: number;
+  readonly currentSaveSeconds: number;
+  readonly index: number;
+  readonly timeMs: number;
+  readonly snapshotterState: string;
+  /** Seconds, −1 if it is not known. */
+  readonly archiveLagSeconds: number;
+}
+
+export class Snapshots implements SnapshotPort {
+  readonly #host: SnapshotsHost;
+  #report: SnapshotterProgress | undefined;
+  /** Monotonic: when it came; before the first, when this node started. */
+  #reportedMs: number;
+  #requests = 0;
+  /** The newest request wants this entry in a snapshot; 0: there is none, or it is answered. */
+  #wantedIndex = 0;
+  #waiters: Waiter[] = [];
+  /** Since when a snapshot is being made; −1: none is. */
+  #savingSinceMs = -1;
+  #lastSaveSeconds = -1;
+  /** Changes by the machine's count at some indexes, in order, to tell how many came after a snapshot. */
+  #counts: { readonly index: number; readonly dirty: number }[] = [];
+  #countedMs = -Infinity;
+  #publishedSeen = 0;
+  #dirtyAtSave = 0;
+
+  constructor(host: SnapshotsHost) {
+    this.#host = host;
+    this.#reportedMs = host.monotonicMs();
+  }
+
+  get published(): PublishedRecord | undefined {
+    return this.#host.machine().publishing.newest;
+  }
+
+  get lastSaveMs(): number {
+    return this.published?.timeMs ?? this.#host.startedAtMs;
+  }
+
+  get facts(): ReadonlyArray<readonly [string, string | number]> {
+    const report = this.#report;
+    const state: readonly [string, string] = ['state', this.#state()];
+    if (report === undefined) return [state];
+    return [
+      state,
+      ['silent-ms', Math.round(this.#silentMs())],
+      ['applied-index', report.appliedIndex],
+      ['archived-index', report.archivedIndex],
+      ['archive-lag-ms', Math.round(report.archiveLagMs)],
+      ['verified-index', report.snapshotIndex],
+      ['bytes-done', report.bytesDone],
+      ['bytes-total', report.bytesTotal],
+      ['fault', report.fault],
+    ];
+  }
+
+  request(): string | undefined {
+    if (!this.#host.hasObjectStore) {
+      return 'ERR no object store is configured, so no snapshot can be made: set object-store on every node and restart it; what was acknowledged is in the replicated log all the same';
+    }
+    if (this.#silentMs() > SNAPSHOTTER_SILENT_MS) {
+      return 'ERR no snapshotter reports to this node: see its log, or start one with holdfast snapshotter';
+    }
+    this.#settle();
+    if (this.#saving) return 'ERR Background save already in progress';
+    this.#requests++;
+    this.#wantedIndex = this.#host.machine().appliedIndex;
+    this.#noteSaving();
+    return undefined;
+  }
+
+  whenPublished(session: number, done: (error: string | undefined) => void): void {
+    this.#waiters.push({ session, index: this.#wantedIndex, sinceMs: this.#host.monotonicMs(), done });
+  }
+
+  report(json: string): string | undefined {
+    const report = reportFrom(json);
+    if (report === undefined) return undefined;
+    this.#report = report;
+    this.#reportedMs = this.#host.monotonicMs();
+    this.#settle();
+    return JSON.stringify({ snapshotRequested: this.#requests, snapshotIndexMin: this.#wantedIndex } satisfies SnapshotterOrders);
+  }
+
+  /** Several times a second; `isThere` tells whether a session is still connected. True if somebody was answered. */
+  cron(nowMs: number, isThere: (session: number) => boolean): boolean {
+    const { appliedIndex, dirty } = this.#host.machine();
+    if (nowMs - this.#countedMs >= COUNT_EVERY_MS) {
+      this.#countedMs = nowMs;
+      this.#counts.push({ index: appliedIndex, dirty });
+      if (this.#counts.length > COUNTS_MAX) this.#counts = this.#counts.filter((_, i) => i % 2 === 1);
+    }
+    this.#waiters = this.#waiters.filter(({ session }) => isThere(session));
+    return this.#settle();
+  }
+
+  info(): SnapshotInfo {
+    this.#settle();
+    const { published } = this;
+    const nowMs = this.#host.monotonicMs();
+    return {
+      lastSaveMs: this.lastSaveMs,
+      changes: Math.max(0, this.#host.machine().dirty - this.#dirtyAtSave),
+      saving: this.#saving,
+      lastOk: (this.#report?.fault ?? '') === '',
+      lastSaveSeconds: this.#lastSaveSeconds,
+      currentSaveSeconds: this.#savingSinceMs < 0 ? -1 : Math.floor((nowMs - this.#savingSinceMs) / 1000),
+      index: published?.index ?? 0,
+      timeMs: published?.timeMs ?? 0,
+      snapshotterState: this.#state(),
+      archiveLagSeconds: this.#archiveLagSeconds(),
+    };
+  }
+
+  get #saving(): boolean {
+    const state = this.#report?.state;
+    return this.#wantedIndex > 0 || ((state === 'writing' || state === 'verifying') && this.#silentMs() <= SNAPSHOTTER_SILENT_MS);
+  }
+
+  #silentMs(): number {
+    return this.#host.monotonicMs() - this.#reportedMs;
+  }
+
+  #state(): string {
+    if (!this.#host.hasObjectStore && this.#report === undefined) return 'off';
+    if (this.#report === undefined) return 'none';
+    return this.#silentMs() > SNAPSHOTTER_SILENT_MS ? 'silent' : this.#report.state;
+  }
+
+  /** A snapshotter that is gone lets the archive fall behind by as long as it is. */
+  #archiveLagSeconds(): number {
+    const report = this.#report;
+    if (report === undefined) return -1;
+    const silentMs = this.#silentMs();
+    return Math.floor((report.archiveLagMs + (silentMs > SNAPSHOTTER_SILENT_MS ? silentMs : 0)) / 1000);
+  }
+
+  /** Answers requests that are answered by now; true if somebody waited for it. */
+  #settle(): boolean {
+    const machine = this.#host.machine();
+    const publishedIndex = machine.publishing.index;
+    if (publishedIndex !== this.#publishedSeen) {
+      this.#publishedSeen = publishedIndex;
+      // Rather too many than too few: the count at or before the snapshot.
+      this.#dirtyAtSave = this.#counts.findLast(({ index }) => index <= publishedIndex)?.dirty ?? 0;
+    }
+    if (publishedIndex >= this.#wantedIndex) this.#wantedIndex = 0;
+    this.#noteSaving();
+    if (this.#waiters.length === 0) return false;
+    const nowMs = this.#host.monotonicMs();
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const waiter of waiters) {
+      const isPublished = publishedIndex >= waiter.index;
+      const error = isPublished ? undefined : this.#failure(nowMs - waiter.sinceMs);
+      if (isPublished || error !== undefined) waiter.done(error);
+      else this.#waiters.push(waiter);
+    }
+    return this.#waiters.length < waiters.length;
+  }
+
+  #failure(waitedMs: number): string | undefined {
+    if (this.#silentMs() > SNAPSHOTTER_SILENT_MS) return 'ERR the snapshotter does not report any more: see its log';
+    const fault = this.#report?.fault ?? '';
+    return fault !== '' && waitedMs > SAVE_FAULT_AFTER_MS ? `ERR the snapshot is not made yet: ${fault.replace(/[\r\n]/g, ' ')}` : undefined;
+  }
+
+  #noteSaving(): void {
+    const nowMs = this.#host.monotonicMs();
+    if (this.#saving) {
+      if (this.#savingSinceMs < 0) this.#savingSinceMs = nowMs;
+    } else if (this.#savingSinceMs >= 0) {
+      this.#lastSaveSeconds = Math.round((nowMs - this.#savingSinceMs) / 1000);
+      this.#savingSinceMs = -1;
+    }
+  }
+}
+
+const COUNTS = [
+  'appliedIndex', 'archivedIndex', 'commitIndex', 'archiveLagMs', 'bytesDone', 'bytesTotal', 'logBytes', 'snapshotIndex', 'snapshotMs',
+  'snapshotBytes', 'snapshotKeys',
+] as const satisfies ReadonlyArray<keyof SnapshotterProgress>;
+const TEXT_CHARS_MAX = 1000;
+
+/** Whoever is connected may send one: nothing of it is believed but its form. */
+function reportFrom(json: string): SnapshotterProgress | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== 'object' || value === null) return undefined;
+  const given = value as Partial<Record<keyof SnapshotterProgress, unknown>>;
+  const { state, fault } = given;
+  if (typeof state !== 'string' || typeof fault !== 'string') return undefined;
+  const numbers = Object.fromEntries(
+    COUNTS.map((name) => {
+      const number = given[name];
+      return [name, typeof number === 'number' && number >= 0 && number <= Number.MAX_SAFE_INTEGER ? Math.floor(number) : 0];
+    }),
+  ) as Record<(typeof COUNTS)[number], number>;
+  return { ...numbers, state: clean(state) as SnapshotterProgress['state'], fault: clean(fault) };
+}
+
+/** Fit for a line of INFO. */
+function clean(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, '?').slice(0, TEXT_CHARS_MAX);
+}

@@ -1,0 +1,59 @@
+// The task that keeps the object store to its window: after each published snapshot, and now and then, it deletes what
+// planRetention (catalog.ts) gives up, and what puts that never finished left behind.
+import type { Clock } from '../ports/clock.ts';
+import type { Logger } from '../ports/logger.ts';
+import type { ObjectStore } from '../ports/object-store.ts';
+import { deleteAll, planRetention, readCatalog, type RetentionRules } from './catalog.ts';
+import type { Pulse, Retries } from './pulse.ts';
+
+const EVERY_MS = 3_600_000;
+/** Unfinished puts that have not changed for so long are nobody's. */
+const LEFTOVER_MS = 24 * 3_600_000;
+
+export interface RetentionOptions {
+  readonly store: ObjectStore;
+  readonly clusterId: string;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly pulse: Pulse;
+  readonly retries: Retries;
+  readonly rules: RetentionRules;
+}
+
+export class Retention {
+  readonly #options: RetentionOptions;
+  #warned = '';
+
+  constructor(options: RetentionOptions) {
+    this.#options = options;
+  }
+
+  /** Until the pulse stops. `publishedIndex`: that of the newest snapshot known to be published, 0 for none. */
+  async run(publishedIndex: () => number): Promise<never> {
+    const { clock, pulse } = this.#options;
+    let doneIndex = 0;
+    let nextMs = 0;
+    for (;;) {
+      const index = publishedIndex();
+      if (index > 0 && (index > doneIndex || clock.monotonicMs() >= nextMs)) {
+        await this.once(index);
+        doneIndex = index;
+        nextMs = clock.monotonicMs() + EVERY_MS;
+      } else await pulse.wait();
+    }
+  }
+
+  async once(publishedIndex: number): Promise<void> {
+    const { store, clusterId, logger, clock, retries, rules } = this.#options;
+    const catalog = await retries.run('looking for what may be deleted', () => readCatalog(store, clusterId));
+    const plan = planRetention(catalog, publishedIndex, rules, clock.wallMs());
+    const warnings = plan.warnings.join('; ');
+    if (warnings !== '' && warnings !== this.#warned) logger.warn({ warnings }, 'the object store is not as it should be');
+    this.#warned = warnings;
+    for (const key of plan.deletions) await retries.run(`deleting ${key}`, () => deleteAll(store, [key]));
+    const leftovers = await retries.run('removing what was never finished', () => store.removeLeftovers(LEFTOVER_MS));
+    if (plan.deletions.length === 0 && leftovers === 0) return;
+    const reachesBackTo = plan.reachesBackToMs === undefined ? 'unknown' : plan.reachesBackToMs;
+    logger.info({ objects: plan.deletions.length, leftovers, reachesBackToMs: reachesBackTo }, 'deleted what is older than the retention');
+  }
+}

@@ -1,0 +1,80 @@
+// When the next snapshot is due: a function of what was written since the last one, of its age, and of what was asked for.
+import type { SnapshotterOrders } from '../ports/publisher.ts';
+
+export interface ScheduleRules {
+  /** Bytes of log since the last snapshot. */
+  readonly logBytes: number;
+  /** Since the last snapshot, if anything has changed. */
+  readonly intervalMs: number;
+}
+
+export class SnapshotSchedule {
+  readonly #rules: ScheduleRules;
+  /** Of the last snapshot; 0 if there is none. */
+  #index = 0;
+  /** Wall clock at which it was made, or at which the log began; undefined: neither is known. */
+  #sinceMs: number | undefined;
+  /** What the data were like then. */
+  #data = '';
+  #requestsServed = 0;
+  #orders: SnapshotterOrders = { snapshotRequested: 0, snapshotIndexMin: 0 };
+  /** Bytes of the entries applied since. */
+  logBytes = 0;
+  /** Wall clock before which a failed attempt is not repeated. */
+  notBeforeMs = 0;
+
+  constructor(rules: ScheduleRules) {
+    this.#rules = rules;
+  }
+
+  get index(): number {
+    return this.#index;
+  }
+
+  /** The machine stands at a snapshot. `data`: a text that differs where the data do. */
+  begin(index: number, madeMs: number | undefined, data: string): void {
+    this.#index = index;
+    this.#sinceMs = madeMs;
+    this.#data = data;
+    this.logBytes = 0;
+  }
+
+  /** The log begins, at this time: the first snapshot's age counts from there. */
+  logBegan(ms: number): void {
+    this.#sinceMs ??= ms;
+  }
+
+  order(orders: SnapshotterOrders): void {
+    this.#orders = orders;
+  }
+
+  /** The last ones. Taken when a snapshot is begun, they are what it answers. */
+  get orders(): SnapshotterOrders {
+    return this.#orders;
+  }
+
+  answered({ snapshotRequested }: SnapshotterOrders): void {
+    this.#requestsServed = Math.max(this.#requestsServed, snapshotRequested);
+  }
+
+  /** The entry up to which the archive is wanted at once; 0: none. */
+  wantedIndex(commitIndex: number): number {
+    const { snapshotIndexMin } = this.#orders;
+    if (!this.#isRequested()) return 0;
+    return snapshotIndexMin > 0 ? snapshotIndexMin : commitIndex;
+  }
+
+  /** Behind the archive it pays to catch up first, unless that is far. */
+  isDue(nowMs: number, appliedIndex: number, isCaughtUp: boolean, data: () => string): boolean {
+    if (nowMs < this.notBeforeMs || appliedIndex <= this.#index) return false;
+    if (this.#isRequested() && appliedIndex >= this.#orders.snapshotIndexMin && isCaughtUp) return true;
+    const { logBytes, intervalMs } = this.#rules;
+    if (this.logBytes >= (isCaughtUp ? logBytes : 2 * logBytes)) return true;
+    return isCaughtUp && this.#sinceMs !== undefined && nowMs - this.#sinceMs >= intervalMs && data() !== this.#data;
+  }
+
+  #isRequested(): boolean {
+    const { snapshotRequested, snapshotIndexMin } = this.#orders;
+    return snapshotIndexMin > 0 ? snapshotIndexMin > this.#index : snapshotRequested > this.#requestsServed;
+  }
+}

@@ -1,0 +1,444 @@
+// One run of the snapshotter's tasks (snapshotter.ts): from one look into the object store until the first task fails.
+import { must } from '../base/assert.ts';
+import { entryTimeMs } from '../base/entry.ts';
+import { OperationalError, errorText } from '../base/errors.ts';
+import type { CommandTable } from '../commands/table.ts';
+import { Machine } from '../machine/machine.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Entropy } from '../ports/entropy.ts';
+import type { LogFeed } from '../ports/log-feed.ts';
+import type { Logger } from '../ports/logger.ts';
+import type { ObjectStore } from '../ports/object-store.ts';
+import type { PublishedSnapshot, Publisher, SnapshotterProgress, SnapshotterState } from '../ports/publisher.ts';
+import { Archiver } from './archiver.ts';
+import { type Catalog, manifestKey, readCatalog, type RetentionRules, segmentChain, snapshotFolder } from './catalog.ts';
+import { encodeManifest, type SnapshotManifest } from './manifest.ts';
+import { backoffMs, isStoreTrouble, Pulse, Retries, Stopped } from './pulse.ts';
+import { applyEntry, ReplayReport, upkeep } from './replay.ts';
+import { Retention } from './retention.ts';
+import { SnapshotSchedule } from './snapshot-schedule.ts';
+import {
+  isSnapshotFault, loadMachine, loadSnapshot, partKeys, type SnapshotFacts, type SnapshotSource, soundSnapshots, writeSnapshot, type WrittenSnapshot,
+} from './stored-snapshot.ts';
+
+/** The machine applies for so long, and then lets the sockets and the archive have their turn. */
+const SLICE_MS = 20;
+const REPORT_MS = 1000;
+const LOOK_MS = 1000;
+
+export interface SnapshotterRules {
+  readonly logBytes: number;
+  readonly intervalMs: number;
+  readonly archiveIntervalMs: number;
+  /** A window of Infinity: nothing is deleted but what was never a snapshot. */
+  readonly retention: RetentionRules;
+}
+
+/** A snapshot outside the store that the cluster began from (restore-files.ts). */
+export interface Seed extends SnapshotFacts {
+  readonly source: SnapshotSource;
+}
+
+export interface SnapshotterOptions {
+  readonly clusterId: string;
+  readonly store: ObjectStore;
+  /** A feed for each run of the tasks; it is closed when they end. */
+  readonly openFeed: () => LogFeed;
+  readonly publisher: Publisher;
+  readonly clock: Clock;
+  readonly entropy: Entropy;
+  readonly logger: Logger;
+  readonly table: CommandTable;
+  readonly release: string;
+  readonly encryptionKeyId: string | null;
+  /** In hex. */
+  readonly sha256: (bytes: Uint8Array) => string;
+  readonly rules: SnapshotterRules;
+  /** Asked for where the store has no snapshot. */
+  readonly seed?: () => Promise<Seed | undefined>;
+}
+
+/** What outlives one run of the tasks. */
+export interface RunMemory {
+  /** Segments that do not hold. */
+  readonly damaged: Set<string>;
+  /** Snapshots that failed in a row. */
+  failures: number;
+  notBeforeMs: number;
+  /** Where the log had been cut already when the feed was begun. */
+  cutAt: number;
+}
+
+export class VerificationFailed extends Error {
+  override readonly name = 'VerificationFailed';
+  readonly folder: string;
+  constructor(folder: string, cause: unknown) {
+    super(errorText(cause), { cause });
+    this.folder = folder;
+  }
+}
+
+export class SnapshotterRun {
+  readonly #options: SnapshotterOptions;
+  readonly #memory: RunMemory;
+  readonly #pulse: Pulse;
+  readonly #retries: Retries;
+  readonly #report: ReplayReport;
+  readonly #schedule: SnapshotSchedule;
+  readonly #retention: Retention;
+  #feed: LogFeed | undefined;
+  #archiver: Archiver | undefined;
+  /** Not there while one is loaded. Nothing else may hold it across an await, or two would be in memory. */
+  #machine: Machine | undefined;
+  #appliedIndex = 0;
+  /** Verified, with its manifest in the store, and as far as is known not published. */
+  #unpublished: PublishedSnapshot | undefined;
+  #publishedIndex = 0;
+  #state: SnapshotterState = 'starting';
+  #commitIndex = 0;
+  #bytesDone = 0;
+  #bytesTotal = 0;
+  #last = { index: 0, ms: 0, bytes: 0, keys: 0 };
+  #fault = '';
+
+  constructor(options: SnapshotterOptions, memory: RunMemory) {
+    const { store, clusterId, logger, clock, rules } = options;
+    this.#options = options;
+    this.#memory = memory;
+    this.#pulse = new Pulse(clock);
+    this.#retries = new Retries(this.#pulse, logger);
+    this.#report = new ReplayReport(logger);
+    this.#schedule = new SnapshotSchedule(rules);
+    this.#schedule.notBeforeMs = memory.notBeforeMs;
+    this.#retention = new Retention({ store, clusterId, logger, clock, pulse: this.#pulse, retries: this.#retries, rules: rules.retention });
+  }
+
+  /** -1 before the store was looked into. */
+  get archivedIndex(): number {
+    return this.#archiver?.lastIndex ?? -1;
+  }
+
+  stop(): void {
+    this.#pulse.stop();
+    this.#feed?.close();
+  }
+
+  progress(): SnapshotterProgress {
+    const { fault } = this.#retries;
+    return {
+      state: this.#state === 'following' && fault !== '' ? 'waiting for the object store' : this.#state,
+      appliedIndex: this.#appliedIndex,
+      archivedIndex: Math.max(0, this.archivedIndex),
+      commitIndex: this.#commitIndex,
+      archiveLagMs: Math.round(this.#archiver?.lagMs ?? 0),
+      bytesDone: this.#bytesDone,
+      bytesTotal: this.#bytesTotal,
+      logBytes: this.#schedule.logBytes,
+      snapshotIndex: this.#last.index,
+      snapshotMs: this.#last.ms,
+      snapshotBytes: this.#last.bytes,
+      snapshotKeys: this.#last.keys,
+      fault: fault || this.#fault,
+    };
+  }
+
+  /** Rejects with what the first task failed with; Stopped after `stop`. */
+  async run(): Promise<void> {
+    await this.#together([() => this.#tell(), () => this.#main()]);
+  }
+
+  async #main(): Promise<void> {
+    await this.#begin();
+    const archiver = must(this.#archiver);
+    await this.#together([
+      () => this.#pump(archiver),
+      () => archiver.run(),
+      () => this.#follow(archiver),
+      () => this.#publish(),
+      () => this.#retention.run(() => this.#publishedIndex),
+    ]);
+  }
+
+  /** Runs tasks until one fails, stops the others, waits for them, and rejects with what the first one threw. */
+  async #together(tasks: ReadonlyArray<() => Promise<void>>): Promise<void> {
+    let first: { readonly thrown: unknown } | undefined;
+    const guarded = tasks.map(async (task) => {
+      try {
+        await task();
+        first ??= { thrown: new Stopped('a task has ended') };
+      } catch (thrown) {
+        // That a task was stopped says nothing where another one says why.
+        if (first === undefined || first.thrown instanceof Stopped) first = { thrown };
+      }
+      this.stop();
+    });
+    await Promise.all(guarded);
+    throw must(first).thrown;
+  }
+
+  // The start: the newest snapshot that holds, and what is archived behind it.
+
+  async #begin(): Promise<void> {
+    const { store, clusterId, logger, rules } = this.#options;
+    const catalog = await this.#retries.run('reading what is in the object store', () => readCatalog(store, clusterId));
+    const machine = await this.#restore(catalog);
+    const segments = catalog.segments.filter(({ key }) => !this.#memory.damaged.has(key));
+    const chain = segmentChain(segments, machine.appliedIndex);
+    this.#archiver = new Archiver(
+      { clusterId, store, pulse: this.#pulse, retries: this.#retries, logger, intervalMs: rules.archiveIntervalMs },
+      chain.segments,
+      machine.appliedIndex,
+    );
+    this.#take(machine);
+    this.#state = 'following';
+    logger.info({ snapshotIndex: this.#last.index, archivedIndex: this.#archiver.lastIndex, store: store.location }, 'following the log');
+  }
+
+  async #restore(catalog: Catalog): Promise<Machine> {
+    const { store, logger, table, sha256, seed } = this.#options;
+    const making = { table, report: this.#report };
+    for (const { manifest, folder } of soundSnapshots(catalog)) {
+      try {
+        const machine = await this.#retries.run(`loading ${folder}`, () => loadSnapshot(store, manifest, making, this.#counting));
+        this.#noteSnapshot(manifest, machine);
+        this.#unpublished = publishedForm(manifest, `${folder}manifest.json`, sha256(encodeManifest(manifest)));
+        return machine;
+      } catch (thrown) {
+        if (!isSnapshotFault(thrown)) throw thrown;
+        logger.error({ folder, reason: thrown.message }, 'a snapshot in the object store cannot be loaded: an older one is taken');
+      }
+    }
+    const from = await seed?.();
+    if (from === undefined) return new Machine(table, this.#report, () => 0);
+    const machine = await loadMachine(from.source, from, making, this.#counting);
+    // The store has none: one is due at once.
+    this.#schedule.begin(0, 0, '');
+    return machine;
+  }
+
+  readonly #counting = (bytes: number, total: number): void => {
+    this.#bytesDone = bytes;
+    this.#bytesTotal = total;
+  };
+
+  #noteSnapshot(manifest: SnapshotManifest, machine: Machine): void {
+    const bytes = manifest.parts.reduce((sum, part) => sum + part.bytes, 0);
+    this.#last = { index: manifest.index, ms: manifest.createdMs, bytes, keys: keysOf(machine) };
+    this.#schedule.begin(manifest.index, manifest.createdMs, dataOf(machine));
+  }
+
+  #take(machine: Machine): void {
+    this.#machine = machine;
+    this.#counting(0, 0);
+    this.#note(machine);
+  }
+
+  #note(machine: Machine): void {
+    this.#appliedIndex = machine.appliedIndex;
+    this.#publishedIndex = Math.max(this.#publishedIndex, machine.publishing.index);
+  }
+
+  // The tasks.
+
+  async #pump(archiver: Archiver): Promise<void> {
+    const feed = this.#options.openFeed();
+    this.#feed = feed;
+    this.#pulse.check();
+    try {
+      for await (const { entries, commitIndex } of feed.entries(archiver.receivedIndex + 1)) {
+        this.#commitIndex = Math.max(this.#commitIndex, commitIndex);
+        await archiver.add(entries);
+      }
+    } catch (thrown) {
+      if (!(thrown instanceof OperationalError) || thrown.code !== 'LOG_CUT') throw thrown;
+      const { store, clusterId } = this.#options;
+      throw new OperationalError(
+        'LOG_CUT',
+        `${thrown.message}; what ${store.location} has of cluster ${clusterId} ends at entry ${archiver.receivedIndex}, so nothing leads from there to here. ` +
+          `Is this the object store that the cluster has used so far? If it is to be a new one, copy cluster-${clusterId}/ from the old one into it first`,
+        { cause: thrown },
+      );
+    }
+  }
+
+  /** Applies what is archived, and makes a snapshot when one is due. */
+  async #follow(archiver: Archiver): Promise<void> {
+    for (;;) {
+      if (this.#isSnapshotDue(archiver)) await this.#makeSnapshot();
+      else if (archiver.lastIndex > this.#appliedIndex) await this.#apply(archiver);
+      else await this.#pulse.wait(LOOK_MS);
+    }
+  }
+
+  #isSnapshotDue(archiver: Archiver): boolean {
+    const machine = must(this.#machine);
+    const isCaughtUp = archiver.lastIndex === machine.appliedIndex;
+    return machine.bootstrapped && this.#schedule.isDue(this.#options.clock.wallMs(), machine.appliedIndex, isCaughtUp, () => dataOf(machine));
+  }
+
+  async #apply(archiver: Archiver): Promise<void> {
+    const { clock, store } = this.#options;
+    const machine = must(this.#machine);
+    let sliceMs = clock.monotonicMs();
+    for await (const entry of archiver.read(machine.appliedIndex + 1)) {
+      applyEntry(machine, entry, store.location);
+      this.#report.check();
+      this.#schedule.logBegan(entryTimeMs(entry));
+      this.#schedule.logBytes += entry.length;
+      this.#note(machine);
+      if (clock.monotonicMs() - sliceMs < SLICE_MS) continue;
+      upkeep(machine);
+      await this.#pulse.turn();
+      sliceMs = clock.monotonicMs();
+    }
+    upkeep(machine);
+    this.#pulse.fire();
+  }
+
+  async #makeSnapshot(): Promise<void> {
+    const { clock, logger } = this.#options;
+    const { orders } = this.#schedule;
+    const attempt = this.#attempt();
+    const beganMs = clock.monotonicMs();
+    const written = await this.#write(attempt);
+    if (written === undefined) return;
+    const writtenMs = clock.monotonicMs();
+    await this.#verify(written, attempt);
+    this.#schedule.answered(orders);
+    this.#memory.failures = 0;
+    const { index, bytes, keys } = this.#last;
+    logger.info(
+      { index, keys, bytes, writeMs: Math.round(writtenMs - beganMs), verifyMs: Math.round(clock.monotonicMs() - writtenMs), folder: written.folder },
+      'a snapshot was written, loaded again and found right',
+    );
+    this.#pulse.fire();
+  }
+
+  #attempt(): string {
+    const { entropy } = this.#options;
+    const word = (): string => entropy.uint32().toString(16).padStart(8, '0');
+    return word() + word();
+  }
+
+  /** Undefined where the store failed: it is tried again later, and the log is followed meanwhile. */
+  async #write(attempt: string): Promise<WrittenSnapshot | undefined> {
+    const { store, clusterId, release, encryptionKeyId, clock } = this.#options;
+    const machine = must(this.#machine);
+    const folder = snapshotFolder(clusterId, machine.appliedIndex, attempt);
+    this.#state = 'writing';
+    try {
+      const origin = { clusterId, attempt, release, encryptionKeyId, createdMs: clock.wallMs() };
+      const total = this.#last.bytes;
+      const written = await writeSnapshot(store, machine, origin, (bytes) => this.#counting(bytes, Math.max(bytes, total)));
+      this.#pulse.check();
+      return written;
+    } catch (thrown) {
+      if (!isStoreTrouble(thrown)) throw thrown;
+      this.#postpone(errorText(thrown));
+      await this.#discard(folder);
+      return undefined;
+    } finally {
+      this.#counting(0, 0);
+      this.#state = 'following';
+    }
+  }
+
+  #postpone(reason: string): void {
+    const { clock, logger } = this.#options;
+    const waitMs = backoffMs(++this.#memory.failures + 3);
+    this.#memory.notBeforeMs = clock.wallMs() + waitMs;
+    this.#schedule.notBeforeMs = this.#memory.notBeforeMs;
+    logger.warn({ reason, seconds: Math.round(waitMs / 1000) }, 'a snapshot could not be written; it is tried again');
+    this.#fault = reason;
+  }
+
+  /** Objects without a manifest are nothing; retention finds them where this fails. */
+  async #discard(folder: string): Promise<void> {
+    for (const key of partKeys(folder)) {
+      await this.#options.store.delete(key).catch((thrown: unknown) => {
+        if (!(thrown instanceof OperationalError)) throw thrown;
+      });
+    }
+  }
+
+  /** Loads what was written; the machine that comes of it goes on. */
+  async #verify({ manifest, folder }: WrittenSnapshot, attempt: string): Promise<void> {
+    const { store, table, clusterId, sha256 } = this.#options;
+    const making = { table, report: this.#report };
+    this.#machine = undefined;
+    this.#state = 'verifying';
+    let machine: Machine;
+    try {
+      machine = await this.#retries.run('loading the new snapshot again', () => loadSnapshot(store, manifest, making, this.#counting));
+    } catch (thrown) {
+      if (!isSnapshotFault(thrown)) throw thrown;
+      await this.#discard(folder);
+      throw new VerificationFailed(folder, thrown);
+    }
+    const bytes = encodeManifest(manifest);
+    const key = manifestKey(clusterId, manifest.index, attempt);
+    const hash = sha256(bytes);
+    await this.#retries.run('storing the manifest', () => store.put(key, [bytes], { bytes: bytes.length, sha256: hash }));
+    this.#take(machine);
+    this.#noteSnapshot(manifest, machine);
+    this.#unpublished = publishedForm(manifest, key, hash);
+    this.#fault = '';
+    this.#state = 'following';
+  }
+
+  async #publish(): Promise<void> {
+    const { publisher, logger } = this.#options;
+    for (let failures = 0; ; ) {
+      const snapshot = this.#unpublished;
+      if (snapshot === undefined || snapshot.index <= this.#publishedIndex) {
+        await this.#pulse.wait();
+        continue;
+      }
+      this.#report.check();
+      try {
+        const outcome = await publisher.publish(snapshot);
+        failures = 0;
+        if (this.#unpublished === snapshot) this.#unpublished = undefined;
+        this.#publishedIndex = Math.max(this.#publishedIndex, snapshot.index);
+        if (outcome === 'published') logger.info({ index: snapshot.index, manifest: snapshot.manifestKey }, 'snapshot published');
+        this.#pulse.fire();
+      } catch (thrown) {
+        if (!(thrown instanceof OperationalError)) throw thrown;
+        if (++failures === 1) logger.warn({ index: snapshot.index, reason: thrown.message }, 'a snapshot cannot be published now; it is tried again');
+        await this.#pulse.sleep(backoffMs(failures));
+      }
+    }
+  }
+
+  /** Says how far things are, and hears what is asked for. */
+  async #tell(): Promise<void> {
+    const { publisher } = this.#options;
+    for (;;) {
+      try {
+        this.#schedule.order(await publisher.report(this.progress()));
+        const wanted = this.#schedule.wantedIndex(this.#commitIndex);
+        if (wanted > 0) this.#archiver?.flush(wanted);
+      } catch (thrown) {
+        if (!(thrown instanceof OperationalError)) throw thrown;
+      }
+      await this.#pulse.sleep(REPORT_MS);
+    }
+  }
+}
+
+function publishedForm({ index, term, digest }: SnapshotManifest, key: string, sha256: string): PublishedSnapshot {
+  return { index, term, manifestKey: key, manifestSha256: sha256, digest };
+}
+
+function keysOf({ keyspace }: Machine): number {
+  let keys = 0;
+  for (let number = 0; number < keyspace.databases; number++) keys += keyspace.database(number).size;
+  return keys;
+}
+
+/** A text that differs where the data or the settings do. What the log says of itself (terms, publishing) is not in it. */
+function dataOf(machine: Machine): string {
+  if (!machine.bootstrapped) return '';
+  const { low, high } = machine.keyspace.digest();
+  return `${low} ${high} ${JSON.stringify(machine.snapshotState().settings)}`;
+}

@@ -1,0 +1,96 @@
+// What of the log may go: nothing behind the published snapshot, nothing that is not on disk, and what connected followers need
+// stays within its limit.
+import { describe, expect, test } from 'vitest';
+import type { RaftNode } from '../../src/raft/raft.ts';
+import type { PeerStatus } from '../../src/raft/types.ts';
+import type { CachedLog } from '../../src/replica/cached-log.ts';
+import { LogKeeper } from '../../src/replica/log-keeper.ts';
+
+const quiet = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+const peer = (id: number, match: number, more: Partial<PeerStatus> = {}): PeerStatus => ({
+  id, match, next: match + 1, state: 'replicate', pendingSnapshot: 0, muted: false, recentActive: true, ...more,
+});
+
+/** A log of [1, 1000], each entry of one byte. */
+function make(options: { peers?: PeerStatus[]; connected?: number[]; persisted?: number; keep?: number; keepMax?: number }) {
+  const cuts: number[] = [];
+  const offers: number[] = [];
+  const state = { base: 0, peers: options.peers ?? [], persisted: options.persisted ?? 1000 };
+  const keeper = new LogKeeper({
+    log: {
+      get base() {
+        return { index: state.base, term: 1, timeMs: 0 };
+      },
+      lastIndex: 1000,
+      cut: (to: number) => {
+        cuts.push(to);
+        state.base = to;
+      },
+      cutKeeping: (bytes: number) => Math.max(state.base, 1000 - bytes),
+    } as unknown as CachedLog,
+    raft: {
+      status: () => ({ peers: state.peers, persistedIndex: state.persisted }),
+      offerSnapshot: ({ index }: { index: number }) => offers.push(index),
+    } as unknown as RaftNode,
+    logger: quiet,
+    isConnected: (id) => (options.connected ?? [2, 3]).includes(id),
+    keepBytes: options.keep ?? 100,
+    keepBytesMax: options.keepMax ?? 400,
+  });
+  const published = (index: number): void => keeper.published({ index, term: 1, reference: new Uint8Array(1) });
+  const look = (): void => {
+    for (let i = 0; i < 20; i++) keeper.tick();
+  };
+  return { cuts, offers, state, published, look };
+}
+
+describe('the log is cut', () => {
+  test('not without a published snapshot, and never beyond the newest', () => {
+    const { cuts, offers, published, look } = make({});
+    look();
+    expect(cuts).toEqual([]);
+    published(500);
+    published(400);
+    look();
+    expect(cuts).toEqual([500]);
+    expect(offers).toEqual([500]);
+    published(950);
+    expect(cuts).toEqual([500, 900]);
+  });
+
+  test('not beyond what is on this disk', () => {
+    const { cuts, state, published, look } = make({ persisted: 300 });
+    published(500);
+    expect(cuts).toEqual([300]);
+    state.persisted = 1000;
+    look();
+    expect(cuts).toEqual([300, 500]);
+  });
+
+  test('not beyond what a connected follower needs, up to a limit', () => {
+    const { cuts, state, published, look } = make({ peers: [peer(2, 700), peer(3, 990)] });
+    published(950);
+    expect(cuts).toEqual([700]);
+    state.peers = [peer(2, 990), peer(3, 990)];
+    look();
+    expect(cuts).toEqual([700, 900]);
+    const far = make({ peers: [peer(2, 10), peer(3, 990)] });
+    far.published(950);
+    expect(far.cuts).toEqual([600]);
+  });
+
+  test('as if there were none, where a follower is not connected or not known', () => {
+    const away = make({ peers: [peer(2, 10)], connected: [3] });
+    away.published(950);
+    expect(away.cuts).toEqual([900]);
+    const following = make({ peers: [peer(2, 0, { state: 'unknown' })] });
+    following.published(950);
+    expect(following.cuts).toEqual([900]);
+  });
+
+  test('with what stands behind the snapshot that a follower restores kept for it', () => {
+    const { cuts, published } = make({ peers: [peer(2, 10, { state: 'snapshot', pendingSnapshot: 750 })] });
+    published(950);
+    expect(cuts).toEqual([750]);
+  });
+});

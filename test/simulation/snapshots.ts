@@ -1,0 +1,136 @@
+// Snapshots in a run: an object store in memory, a snapshotter that writes what a node's machine holds and has the log publish
+// it, and what nodes start from. Logs are cut soon behind a published snapshot, so that nodes that were away or replaced have
+// to start from one.
+//
+// What must hold here, so that a fault found is the product's: a stored snapshot is of a state that the log has had.
+import type { Prng } from '../../src/base/prng.ts';
+import type { LogBase } from '../../src/base/log-base.ts';
+import { digestText, type Machine } from '../../src/machine/machine.ts';
+import { RecordKind } from '../../src/machine/record-codec.ts';
+import type { SnapshotReference } from '../../src/ports/link.ts';
+import type { SnapshotInstaller } from '../../src/replica/installation.ts';
+import { decodeReference } from '../../src/replica/snapshot-reference.ts';
+import { SnapshotRestore, SnapshotWriter } from '../../src/snapshot/machine-snapshot.ts';
+import type { Life } from './node.ts';
+import type { Simulator } from './simulator.ts';
+
+interface Stored {
+  readonly index: number;
+  readonly digest: string;
+  readonly rdb: readonly Uint8Array[];
+  readonly sidecar: Uint8Array;
+}
+
+/** Retries of a node that finds no snapshot to start from. */
+const RETRY_MS = 50;
+
+export class Snapshots {
+  readonly #sim: Simulator;
+  readonly #prng: Prng;
+  readonly enabled: boolean;
+  readonly #forgetful: boolean;
+  readonly #gapMs: number;
+  readonly #slowMs: number;
+  /** What nodes keep of their logs. */
+  readonly keepBytes: number;
+  readonly keepBytesMax: number;
+  readonly #stored = new Map<string, Stored>();
+  readonly counts = { snapshots: 0, published: 0, starts: 0, installs: 0, 'failed installs': 0 };
+
+  constructor(sim: Simulator, prng: Prng, enabled: boolean, forgetful: boolean) {
+    this.#sim = sim;
+    this.#forgetful = forgetful;
+    this.#prng = prng;
+    this.enabled = enabled;
+    this.#gapMs = 100 + prng.unit() * 1500;
+    this.#slowMs = prng.chance(0.5) ? 30 : 1500;
+    this.keepBytes = prng.pick([0, 500, 5000, 50_000]);
+    this.keepBytesMax = this.keepBytes + prng.pick([0, 3000, 100_000]);
+  }
+
+  start(): void {
+    if (!this.enabled) return;
+    this.#sim.scheduler.after(this.#gapMs * 2 * this.#prng.unit(), () => {
+      this.#take();
+      this.start();
+    });
+  }
+
+  /** Of whichever node: its state is the log's at its index. */
+  #take(): void {
+    const prng = this.#prng;
+    const lives = this.#lives().filter((life) => life.machine.bootstrapped);
+    if (lives.length === 0) return;
+    const { machine } = prng.pick(lives);
+    const { appliedIndex: index, appliedTerm: term } = machine;
+    const writer = new SnapshotWriter(machine, 0);
+    const rdb: Uint8Array[] = [];
+    for (let chunk = writer.next(); chunk !== undefined; chunk = writer.next()) rdb.push(chunk);
+    const digest = digestText(machine.digest());
+    const key = `s${++this.counts.snapshots}-${index}`;
+    this.#stored.set(key, { index, digest, rdb, sidecar: writer.sidecar() });
+    this.#sim.trace(`snapshot ${key} is stored, digest ${digest}`);
+    this.#sim.scheduler.after(prng.unit() * 200, () => this.#publish(['HOLDFAST', 'PUBLISH', String(index), String(term), key, digest.repeat(4), digest]));
+  }
+
+  #publish(words: readonly string[]): void {
+    const lives = this.#lives();
+    if (lives.length === 0) return;
+    const life = this.#prng.pick(lives);
+    const text = `*${words.length}\r\n${words.map((word) => `$${word.length}\r\n${word}\r\n`).join('')}`;
+    const command = Buffer.from(text, 'latin1');
+    life.engineThread.post(0, () => {
+      life.engine.submitInternal(RecordKind.command, 0, (builder) => builder.put(command, 0, command.length), (error) => {
+        if (error === undefined) this.counts.published++;
+      });
+    });
+  }
+
+  #lives(): Life[] {
+    return this.#sim.nodes.flatMap(({ life }) => (life === undefined || life.stopping ? [] : [life]));
+  }
+
+  installer(life: Life): SnapshotInstaller | undefined {
+    if (!this.enabled) return undefined;
+    const later = (task: () => void): void => void life.engineThread.post(1 + this.#prng.unit() * this.#slowMs, task);
+    return {
+      start: (base, done) => this.#start(life, base, done, later),
+      restore: (snapshot, done) => later(() => done(this.#restore(life, snapshot))),
+    };
+  }
+
+  #start(life: Life, base: LogBase, done: (machine: Machine) => void, later: (task: () => void) => void): void {
+    later(() => {
+      const usable = [...this.#stored.values()].filter((stored) => stored.index >= base.index);
+      const stored = usable.sort((a, b) => b.index - a.index)[0];
+      if (stored === undefined) {
+        life.engineThread.post(RETRY_MS, () => this.#start(life, base, done, later));
+        return;
+      }
+      this.counts.starts++;
+      done(this.#load(life, stored));
+    });
+  }
+
+  #restore(life: Life, snapshot: SnapshotReference): Machine | string {
+    if (this.#prng.chance(0.2)) {
+      this.counts['failed installs']++;
+      return 'simulated: the object store does not answer';
+    }
+    const stored = this.#stored.get(decodeReference(snapshot.reference)?.key ?? '');
+    if (stored === undefined || stored.index !== snapshot.index) throw new Error(`node ${life.node.id} is told of a snapshot that is not there: ${JSON.stringify(snapshot)}`);
+    this.counts.installs++;
+    return this.#load(life, stored);
+  }
+
+  #load(life: Life, stored: Stored): Machine {
+    const restore = new SnapshotRestore(life.machine.table, life.report, () => life.node.time.monotonicMs(), stored.sidecar);
+    for (const chunk of stored.rdb) restore.feed(chunk);
+    const machine = restore.end();
+    const database = machine.keyspace.database(0);
+    if (this.#forgetful && database.size > 0) database.remove(database.at(0));
+    this.#sim.checker.restored(life, stored.index, stored.digest);
+    this.#sim.note(`node ${life.node.id} has loaded the snapshot at ${stored.index}`);
+    return machine;
+  }
+}

@@ -1,0 +1,143 @@
+// Going back to a moment: whatever the moment, the result is exactly the log's prefix.
+import { createHash } from 'node:crypto';
+import { describe, expect, test } from 'vitest';
+import { OperationalError } from '../../src/base/errors.ts';
+import { Prng } from '../../src/base/prng.ts';
+import { deleteAll, readCatalog } from '../../src/snapshot/catalog.ts';
+import { decodeRestoreMeta, encodeRestoreMeta } from '../../src/snapshot/restore-files.ts';
+import { Restore, type Restored, type RestoreTarget } from '../../src/snapshot/restore.ts';
+import { Snapshotter } from '../../src/snapshot/snapshotter.ts';
+import { freshSeed } from '../adapters/temp-dir.ts';
+import { FastClock } from './fast-clock.ts';
+import { LogModel, silentLogger, table } from './log-model.ts';
+import { MemoryStore } from './memory-store.ts';
+
+const timeText = (ms: number): string => new Date(ms).toISOString();
+const events = { progress: () => {} };
+
+interface Archived {
+  readonly log: LogModel;
+  readonly store: MemoryStore;
+  readonly random: Prng;
+}
+
+/** A cluster's history of some hundred entries, with three snapshots in the store, and all of the log. */
+async function archived(seed: number): Promise<Archived> {
+  const random = new Prng(seed);
+  const log = new LogModel(random);
+  const clock = new FastClock();
+  const store = new MemoryStore();
+  const snapshotter = new Snapshotter({
+    clusterId: 'c', store, publisher: log.publisher, clock, logger: silentLogger, table, release: 'test', encryptionKeyId: null,
+    sha256: (bytes) => createHash('sha256').update(bytes).digest('hex'), openFeed: () => log.feed(), entropy: { uint32: () => random.below(0x1_0000_0000) },
+    rules: { logBytes: 1e9, intervalMs: 1e9, archiveIntervalMs: 2000, retention: { windowMs: Infinity, snapshotsMin: 1, unpublishedMs: 1e9 } },
+  });
+  const ended = snapshotter.run();
+  const until = async (condition: () => boolean): Promise<void> => {
+    while (!condition()) await Promise.race([new Promise((resolve) => setImmediate(resolve)), ended.then(() => { throw new Error('ended'); })]);
+  };
+  for (let round = 0; round < 4; round++) {
+    for (let part = 0; part < 4; part++) {
+      log.write(random.between(5, 25));
+      await until(() => snapshotter.progress()?.archivedIndex === log.lastIndex);
+    }
+    if (round === 3) break;
+    log.orders = { snapshotRequested: 0, snapshotIndexMin: log.lastIndex };
+    await until(() => log.published.length > round);
+  }
+  await until(() => snapshotter.progress()?.archivedIndex === log.lastIndex);
+  snapshotter.stop();
+  await ended;
+  clock.close();
+  return { log, store, random };
+}
+
+const restoreTo = ({ store }: Archived, target: RestoreTarget): Promise<Restored> => new Restore(store, 'c', table, silentLogger, timeText).run(target, events);
+const refusal = async (world: Archived, target: RestoreTarget): Promise<string> => {
+  const thrown: unknown = await restoreTo(world, target).then(() => undefined, (error: unknown) => error);
+  expect(thrown).toBeInstanceOf(OperationalError);
+  return (thrown as Error).message;
+};
+
+describe('a restore', () => {
+  test('to 20 random indexes and 20 random moments gives exactly the prefix', async () => {
+    const seed = freshSeed();
+    const world = await archived(seed);
+    const { log, random } = world;
+    for (let i = 0; i < 20; i++) {
+      const index = random.between(2, log.lastIndex);
+      const restored = await restoreTo(world, { kind: 'index', index });
+      const where = `seed ${seed}, index ${index}`;
+      expect(restored.machine.appliedIndex, where).toBe(index);
+      expect(restored.digest, where).toBe(log.digests[index]);
+      expect(restored.plan.snapshot?.index ?? 0, where).toBe(Math.max(0, ...log.published.map((one) => one.index).filter((one) => one <= index)));
+    }
+    for (let i = 0; i < 20; i++) {
+      const timeMs = log.timeAt(2) + random.below(log.timeMs - log.timeAt(2) + 1);
+      const restored = await restoreTo(world, { kind: 'time', timeMs });
+      let index = log.lastIndex;
+      while (log.timeAt(index) > timeMs) index--;
+      const where = `seed ${seed}, time ${timeMs}`;
+      expect(restored.machine.appliedIndex, where).toBe(index);
+      expect(restored.digest, where).toBe(log.digests[index]);
+      expect(restored.endsEarly, where).toBe(index === log.lastIndex);
+      expect(restored.next?.index, where).toBe(index === log.lastIndex ? undefined : index + 1);
+    }
+  });
+
+  test('to what the store does not have is refused, with how far it reaches', async () => {
+    const world = await archived(freshSeed());
+    const { log, store } = world;
+    expect(await refusal(world, { kind: 'index', index: log.lastIndex + 1 })).toContain(`reaches to entry ${log.lastIndex}, not to ${log.lastIndex + 1}`);
+    expect(await refusal(world, { kind: 'index', index: 1 })).toContain('had nothing yet');
+    const late = await restoreTo(world, { kind: 'time', timeMs: log.timeMs + 5000 });
+    expect(late.endsEarly).toBe(true);
+    expect(late.digest).toBe(log.digests[log.lastIndex]);
+    const first = log.published[0]!.index;
+    const { segments } = await readCatalog(store, 'c');
+    await deleteAll(store, segments.filter(({ lastIndex }) => lastIndex <= first).map(({ key }) => key));
+    expect(await refusal(world, { kind: 'index', index: first - 1 })).toContain(`reaches back to entry ${first} of 20`);
+    expect(await refusal(world, { kind: 'time', timeMs: log.timeAt(2) })).toContain('reaches back to');
+    // A gap: what is before it is in reach, what is behind it only from a later snapshot.
+    const [second, third] = [log.published[1]!.index, log.published[2]!.index];
+    const behind = segments.filter(({ firstIndex }) => firstIndex > second)[1]!;
+    await deleteAll(store, [behind.key]);
+    expect((await restoreTo(world, { kind: 'index', index: behind.firstIndex - 1 })).digest).toBe(log.digests[behind.firstIndex - 1]);
+    expect(await refusal(world, { kind: 'index', index: behind.lastIndex })).toContain('behind which entries are missing');
+    expect(await refusal(world, { kind: 'time', timeMs: log.timeAt(behind.lastIndex) })).toContain('may lie in what is missing');
+    expect((await restoreTo(world, { kind: 'index', index: third + 3 })).digest).toBe(log.digests[third + 3]);
+  });
+
+  test('passes over a snapshot and a segment that do not hold where others lead to the same place', async () => {
+    const seed = freshSeed();
+    const world = await archived(seed);
+    const { log, store } = world;
+    const { snapshots, segments } = await readCatalog(store, 'c');
+    store.damage(snapshots[1]!.manifest!.parts[0]!.key, 150);
+    const index = snapshots[1]!.index + 3;
+    const restored = await restoreTo(world, { kind: 'index', index });
+    expect(restored.plan.snapshot?.index).toBe(snapshots[0]!.index);
+    expect(restored.digest, `seed ${seed}`).toBe(log.digests[index]);
+    const needed = segments.find(({ firstIndex, lastIndex }) => firstIndex <= index && index <= lastIndex)!;
+    store.damage(needed.key, 140);
+    expect(await refusal(world, { kind: 'index', index })).toMatch(/reaches to entry \d+, behind which entries are missing/);
+  });
+
+  test('plans without reading the data', async () => {
+    const world = await archived(freshSeed());
+    const index = world.log.published[1]!.index + 2;
+    const plan = await new Restore(world.store, 'c', table, silentLogger, timeText).plan({ kind: 'index', index });
+    expect(plan.snapshot?.index).toBe(world.log.published[1]!.index);
+    expect(plan.segments.at(-1)!.lastIndex).toBeGreaterThanOrEqual(index);
+    expect(plan.segments.at(-1)!.firstIndex).toBeLessThanOrEqual(index);
+    expect(plan.reachesTo).toBe(world.log.lastIndex);
+  });
+});
+
+test('restore.json comes back as it was, and what is no restore.json is refused', () => {
+  const meta = { clusterId: 'c-2', index: 12, term: 3, timeMs: 1000, digest: '0123456789abcdef' };
+  expect(decodeRestoreMeta(encodeRestoreMeta(meta), 'x')).toEqual(meta);
+  for (const text of ['', '{}', '[]', 'null', encodeRestoreMeta({ ...meta, index: 0 }), encodeRestoreMeta({ ...meta, digest: 'x' }), encodeRestoreMeta(meta).replace('"format":1', '"format":2')]) {
+    expect(() => decodeRestoreMeta(text, 'dir/restore.json')).toThrow(/^dir\/restore\.json (is damaged|has format)/);
+  }
+});

@@ -1,0 +1,280 @@
+// The snapshotter over a log that grows and a store that fails or crashes the process at every step in turn.
+import { createHash } from 'node:crypto';
+import { describe, expect, test } from 'vitest';
+import { OperationalError } from '../../src/base/errors.ts';
+import { Prng } from '../../src/base/prng.ts';
+import { digestText } from '../../src/machine/machine.ts';
+import type { ObjectStore } from '../../src/ports/object-store.ts';
+import type { Publisher } from '../../src/ports/publisher.ts';
+import { readCatalog, segmentChain } from '../../src/snapshot/catalog.ts';
+import { encodeManifest } from '../../src/snapshot/manifest.ts';
+import { readSegment } from '../../src/snapshot/segments.ts';
+import { Snapshotter } from '../../src/snapshot/snapshotter.ts';
+import type { SnapshotterOptions, SnapshotterRules } from '../../src/snapshot/snapshotter-run.ts';
+import { loadSnapshot, soundSnapshots } from '../../src/snapshot/stored-snapshot.ts';
+import { freshSeed } from '../adapters/temp-dir.ts';
+import { FastClock } from './fast-clock.ts';
+import { LogModel, silentLogger, silentReport, table } from './log-model.ts';
+import { Crash, FAULTS, type Fault, Faults, FaultyStore, MemoryStore } from './memory-store.ts';
+
+const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+const HOUR = 3_600_000;
+const RULES: SnapshotterRules = {
+  logBytes: 1e9,
+  intervalMs: HOUR,
+  archiveIntervalMs: 2000,
+  retention: { windowMs: Infinity, snapshotsMin: 2, unpublishedMs: HOUR },
+};
+
+interface Started {
+  readonly snapshotter: Snapshotter;
+  readonly ended: Promise<unknown>;
+}
+
+class World {
+  readonly clock = new FastClock();
+  readonly store = new MemoryStore(() => this.clock.wallMs());
+  readonly random: Prng;
+  readonly log: LogModel;
+  readonly rules: SnapshotterRules;
+
+  constructor(seed: number, rules: Partial<SnapshotterRules> = {}) {
+    this.random = new Prng(seed);
+    this.log = new LogModel(this.random);
+    this.rules = { ...RULES, ...rules };
+  }
+
+  start(store: ObjectStore = this.store, publisher: Publisher = this.log.publisher, more: Partial<SnapshotterOptions> = {}): Started {
+    const snapshotter = new Snapshotter({
+      clusterId: 'c', store, publisher, clock: this.clock, logger: silentLogger, table, release: 'test', encryptionKeyId: null, sha256,
+      openFeed: () => this.log.feed(), entropy: { uint32: () => this.random.below(0x1_0000_0000) }, rules: this.rules, ...more,
+    });
+    // What it ended with, or undefined.
+    return { snapshotter, ended: snapshotter.run().then(() => undefined, (thrown: unknown) => thrown) };
+  }
+
+  /** Until `condition`, or the snapshotter has ended; that is an error unless it crashed. Says whether it came. */
+  async until(what: string, started: Started, condition: () => boolean): Promise<boolean> {
+    let end: { thrown: unknown } | undefined;
+    void started.ended.then((thrown) => { end = { thrown }; });
+    for (let turns = 0; turns < 100_000; turns++) {
+      if (condition()) return true;
+      if (end !== undefined) {
+        if (end.thrown instanceof Crash) return false;
+        throw new Error(`${what}: the snapshotter ended`, { cause: end.thrown });
+      }
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    throw new Error(`${what}: waited too long; ${JSON.stringify(this.log.progress)}`);
+  }
+
+  async stop(started: Started): Promise<void> {
+    started.snapshotter.stop();
+    expect(await started.ended).toBeUndefined();
+  }
+
+  get publishedIndex(): number {
+    return this.log.published.at(-1)?.index ?? 0;
+  }
+
+  order(): void {
+    this.log.orders = { snapshotRequested: 0, snapshotIndexMin: this.log.lastIndex };
+  }
+
+  /** Everything that must hold of the store at any moment. */
+  async check(): Promise<void> {
+    const catalog = await readCatalog(this.store, 'c');
+    const sound = soundSnapshots(catalog).reverse();
+    for (const { manifest } of sound) {
+      const machine = await loadSnapshot(this.store, manifest, { table, report: silentReport });
+      expect(digestText(machine.digest())).toBe(this.log.digests[manifest.index]);
+    }
+    const newest = this.log.published.at(-1);
+    if (newest !== undefined) {
+      const found = sound.find(({ index }) => index === newest.index);
+      expect(found, 'the newest published snapshot is in the store').toBeDefined();
+      expect(sha256(encodeManifest(found!.manifest))).toBe(newest.manifestSha256);
+      expect(newest.digest).toBe(this.log.digests[newest.index]);
+    }
+    const chain = segmentChain(catalog.segments, sound[0]?.index ?? 0);
+    expect(chain.hasGap).toBe(false);
+    expect(chain.lastIndex).toBeGreaterThanOrEqual(newest?.index ?? 0);
+    for (const { key } of chain.segments) {
+      const { header, entries } = await readSegment(await this.store.get(key), key);
+      let index = header.firstIndex;
+      for await (const entry of entries) expect(Buffer.from(entry).equals(this.log.entries[index++ - 1]!)).toBe(true);
+    }
+  }
+}
+
+function withPut(store: ObjectStore, put: ObjectStore['put']): ObjectStore {
+  const { location } = store;
+  return {
+    location, put,
+    get: (key, options) => store.get(key, options), head: (key) => store.head(key), list: (prefix, options) => store.list(prefix, options),
+    delete: (key) => store.delete(key), removeLeftovers: (olderThanMs) => store.removeLeftovers(olderThanMs), close: () => {},
+  };
+}
+
+describe('the snapshotter', () => {
+  test('archives what is committed, makes a snapshot when asked, and goes on from it', async () => {
+    const seed = freshSeed();
+    const world = new World(seed);
+    world.log.write(40);
+    let started = world.start();
+    await world.until('archived', started, () => world.log.progress?.archivedIndex === world.log.lastIndex);
+    expect(world.log.published).toEqual([]);
+    for (let round = 0; round < 3; round++) {
+      world.log.write(30);
+      world.order();
+      const wanted = world.log.lastIndex;
+      await world.until(`published, seed ${seed}`, started, () => world.publishedIndex >= wanted);
+      await world.check();
+      if (round === 1) {
+        await world.stop(started);
+        started = world.start();
+      }
+    }
+    expect(world.log.published.length).toBe(3);
+    await world.stop(started);
+  });
+
+  test('makes one when enough was logged, and when the last one is old and something has changed', async () => {
+    const world = new World(freshSeed(), { logBytes: 20_000 });
+    const started = world.start();
+    while (world.log.entries.reduce((sum, { length }) => sum + length, 0) < 25_000) world.log.write(1);
+    await world.until('the first', started, () => world.publishedIndex > 0);
+    const first = world.publishedIndex;
+    await world.until('hours', started, () => world.clock.wallMs() > 1_700_000_000_000 + 3 * HOUR);
+    // The log has grown by the record of the publishing, the data have not changed.
+    expect(world.publishedIndex).toBe(first);
+    world.log.run(0, ['SET', 'changed', 'yes']);
+    await world.until('an old one', started, () => world.publishedIndex > first);
+    expect(world.log.published.length).toBe(2);
+    await world.check();
+    await world.stop(started);
+  });
+
+  test('a checkpoint that does not match ends it with a clear text, and nothing is published', async () => {
+    const world = new World(freshSeed());
+    world.log.checkpoint();
+    world.log.write(10);
+    world.log.checkpoint(1);
+    world.order();
+    const { ended } = world.start();
+    const thrown = await ended;
+    expect(thrown).toBeInstanceOf(OperationalError);
+    expect((thrown as Error).message).toMatch(/checkpoint at index \d+ has digest [0-9a-f]{16}, and replaying the log to there gives [0-9a-f]{16}/);
+    expect(world.log.published).toEqual([]);
+    expect(soundSnapshots(await readCatalog(world.store, 'c'))).toEqual([]);
+  });
+
+  test('a log that was cut behind the archive ends it and says what to do; one with a seed goes on from there', async () => {
+    const world = new World(freshSeed());
+    world.log.write(50);
+    world.log.cut = 30;
+    const { ended } = world.start();
+    expect(await ended).toMatchObject({ code: 'LOG_CUT', message: expect.stringMatching(/ends at entry 0.*copy cluster-c\/ from the old one/s) as string });
+  });
+
+  test('a damaged segment is archived again from the log; a damaged snapshot is passed over', async () => {
+    const world = new World(freshSeed());
+    world.log.write(60);
+    world.order();
+    let started = world.start();
+    await world.until('published', started, () => world.publishedIndex > 0);
+    world.log.write(20);
+    await world.until('archived', started, () => world.log.progress?.archivedIndex === world.log.lastIndex);
+    await world.stop(started);
+    const { segments, snapshots } = await readCatalog(world.store, 'c');
+    world.store.damage(segments.at(-1)!.key, 200);
+    world.store.damage(snapshots.at(-1)!.manifest!.parts[0]!.key, 100);
+    world.store.damage(segments[0]!.key, 200);
+    world.order();
+    const wanted = world.log.lastIndex;
+    started = world.start();
+    await world.until('published again', started, () => world.publishedIndex >= wanted);
+    await world.stop(started);
+    const { manifest } = soundSnapshots(await readCatalog(world.store, 'c'))[0]!;
+    const machine = await loadSnapshot(world.store, manifest, { table, report: silentReport });
+    expect(digestText(machine.digest())).toBe(world.log.digests[manifest.index]);
+  });
+
+  test('a snapshot that does not hold when it is loaded again is never published', async () => {
+    const world = new World(freshSeed());
+    world.log.write(60);
+    world.order();
+    let spoilt = 0;
+    const { store } = world;
+    const spoiling = withPut(store, async (key, source, options) => {
+      const result = await store.put(key, source, options);
+      if (key.endsWith('data.rdb') && spoilt++ < 2) store.damage(key, 200);
+      return result;
+    });
+    const started = world.start(spoiling);
+    await world.until('published', started, () => world.publishedIndex > 0);
+    expect(spoilt).toBe(3);
+    await world.check();
+    await world.stop(started);
+  });
+
+  test('while the store fails, the lag grows and is told; memory stays bounded; then everything follows', async () => {
+    const world = new World(freshSeed());
+    let failing = true;
+    const { store } = world;
+    const flaky = withPut(store, (key, source, options) => (failing ? Promise.reject(new OperationalError('OBJECT_STORE_FULL', 'no room; make some')) : store.put(key, source, options)));
+    world.log.write(60);
+    const started = world.start(flaky);
+    await world.until('lag', started, () => (world.log.progress?.archiveLagMs ?? 0) > 60_000);
+    expect(world.log.progress).toMatchObject({ state: 'waiting for the object store', fault: 'no room; make some', archivedIndex: 0 });
+    failing = false;
+    await world.until('archived', started, () => world.log.progress?.archivedIndex === world.log.lastIndex);
+    await world.until('told', started, () => world.log.progress?.fault === '' && world.log.progress.archiveLagMs === 0);
+    await world.check();
+    await world.stop(started);
+  });
+});
+
+/** Two snapshots with writes before each; with short retention, so that things are deleted. */
+async function scenario(seed: number, at: number, fault: Fault): Promise<number> {
+  const world = new World(seed, { retention: { windowMs: 0, snapshotsMin: 1, unpublishedMs: 0 } });
+  const faults = new Faults(at, fault);
+  const publisher: Publisher = {
+    publish: (snapshot) => faults.step('publish', () => world.log.publisher.publish(snapshot)),
+    report: (progress) => world.log.publisher.report(progress),
+  };
+  let started = world.start(new FaultyStore(world.store, faults), publisher);
+  const again = async (): Promise<void> => {
+    await world.check();
+    started = world.start();
+  };
+  for (let round = 0; round < 2; round++) {
+    world.log.write(25);
+    // A few segments each round.
+    const written = world.log.lastIndex;
+    while (!(await world.until('archived', started, () => (started.snapshotter.progress()?.archivedIndex ?? 0) >= written))) await again();
+    world.log.write(5);
+    world.order();
+    const wanted = world.log.lastIndex;
+    while (!(await world.until('published', started, () => world.publishedIndex >= wanted))) await again();
+  }
+  const oldest = async (): Promise<number> => soundSnapshots(await readCatalog(world.store, 'c')).at(-1)?.index ?? 0;
+  for (let turns = 0; turns < 2000 && (await oldest()) !== world.publishedIndex; turns++) await new Promise((resolve) => setImmediate(resolve));
+  await world.check();
+  await world.stop(started).catch(() => {});
+  world.clock.close();
+  return faults.steps;
+}
+
+/** Every step goes wrong in every run of this test, each in one of the ways; which one differs from run to run. */
+test('whichever step fails or crashes, the snapshotter goes on, and all that is published holds', { timeout: 180_000 }, async () => {
+  const seed = freshSeed();
+  const steps = await scenario(seed, 0, 'fails');
+  expect(steps).toBeGreaterThan(40);
+  for (let at = 1; at <= steps; at++) {
+    const fault = FAULTS[(at + seed) % FAULTS.length]!;
+    await scenario(seed, at, fault).catch((thrown: unknown) => {
+      throw new Error(`seed ${seed}, step ${at} of ${steps} ${fault}`, { cause: thrown });
+    });
+  }
+});
