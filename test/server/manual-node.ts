@@ -175,6 +175,8 @@ export class ManualNode {
   readonly threw: string[] = [];
   /** Snapshots that the engine wants a machine of. */
   readonly restores: { readonly index: number; readonly done: (result: Machine | string) => void }[] = [];
+  /** Published snapshots that are looked for. */
+  readonly confirms: { readonly index: number; readonly done: () => void; stopped: boolean }[] = [];
   #tell: (message: ConsensusMessage) => void = () => undefined;
   #index = 0;
   #timeMs = 0;
@@ -222,6 +224,11 @@ export class ManualNode {
       installer: {
         start: ({ index }, done) => void this.restores.push({ index, done: (result) => done(result as Machine) }),
         restore: ({ index }, done) => void this.restores.push({ index, done }),
+        confirm: ({ index }, done) => {
+          const confirm = { index, done, stopped: false };
+          this.confirms.push(confirm);
+          return () => void (confirm.stopped = true);
+        },
       },
     });
     this.server.attach(this.engine);

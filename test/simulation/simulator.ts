@@ -23,12 +23,15 @@ export interface SeededBugs {
   readonly node?: (id: number) => NodeBugs;
   /** Monotonic clocks run at speeds this far apart. */
   readonly clockRateSpread?: number;
-  /** Whoever starts from a snapshot lacks a key. */
-  readonly forgetfulSnapshots?: boolean;
+  /** What whoever starts from a snapshot lacks. */
+  readonly snapshotsLose?: 'key' | 'published';
+  /** A published snapshot is taken for there without a look. */
+  readonly blindTrust?: boolean;
   /** Checks that are left out, so that others have to find it. */
   readonly withoutPersistChecks?: boolean;
   readonly withoutLeaseChecks?: boolean;
   readonly withoutHistoryChecks?: boolean;
+  readonly withoutCutChecks?: boolean;
 }
 
 export interface RunOptions {
@@ -130,7 +133,7 @@ export class Simulator {
     const kinds = options.faults ?? FAULT_KINDS.filter(() => prng.chance(0.5));
     this.faults = new Faults(this, new Prng(seed, 3), kinds, options.faultGapMs ?? 100 + prng.unit() * 1200);
     const snapshotPrng = new Prng(seed, 5);
-    this.snapshots = new Snapshots(this, snapshotPrng, options.snapshots ?? (bugs === undefined && snapshotPrng.chance(0.6)), bugs?.forgetfulSnapshots === true);
+    this.snapshots = new Snapshots(this, snapshotPrng, options.snapshots ?? (bugs === undefined && snapshotPrng.chance(0.6)), bugs ?? {});
     this.workload = new Workload(this, { ...workloadProfile(prng), ...options.workload }, new Prng(seed, 4));
   }
 
