@@ -10,6 +10,7 @@ import type { Prng } from '../../src/base/prng.ts';
 import type { HardState, LogAppend, LogStore } from '../../src/ports/log-store.ts';
 import type { SimThread } from './clock.ts';
 import type { Scheduler } from './scheduler.ts';
+import { Violation } from './trace.ts';
 
 /** An append or a reset. */
 interface Write extends LogAppend {
@@ -46,6 +47,19 @@ class Contents {
     }
     if (append.hardState !== undefined) this.hardState = append.hardState;
     if (append.meta !== undefined) for (const [name, value] of append.meta) this.meta.set(name, value);
+  }
+
+  /** As the real store checks it at open. */
+  check(): void {
+    let term = this.base.term;
+    this.entries.forEach((entry, i) => {
+      const index = this.base.index + 1 + i;
+      if (entryIndex(entry) !== index || entryTerm(entry) < term) {
+        throw new Violation('log on disk', `entry ${entryIndex(entry)} of term ${entryTerm(entry)} stands at ${index}, behind term ${term}`);
+      }
+      term = entryTerm(entry);
+    });
+    if (this.hardState.commit > this.lastIndex) throw new Violation('log on disk', `commit is ${this.hardState.commit}, and it ends at ${this.lastIndex}`);
   }
 
   copy(): Contents {
@@ -111,6 +125,8 @@ export class SimDisk {
   store: SimLogStore | undefined;
   /** The log begins behind this entry now, after a cut. */
   onCut: (baseIndex: number) => void = () => undefined;
+  /** Something has happened behind which a crash is of interest. */
+  onPoint: (what: string) => void = () => undefined;
 
   constructor(profile: DiskProfile, bugs: DiskBugs) {
     this.profile = profile;
@@ -119,6 +135,7 @@ export class SimDisk {
 
   open(scheduler: Scheduler, prng: Prng, thread: SimThread): SimLogStore {
     this.failNext = false;
+    this.durable.check();
     this.store = new SimLogStore(this, this.durable.copy(), scheduler, prng, thread);
     return this.store;
   }
@@ -223,6 +240,7 @@ export class SimLogStore implements LogStore {
 
   reset(base: LogBase, hardState: HardState, done: (error?: Error) => void): void {
     assert(!this.#closed, 'a closed log is not reset');
+    this.#disk.onPoint('a reset is handed over');
     this.#write({ entries: [], hardState, base }, done);
   }
 
@@ -234,7 +252,9 @@ export class SimLogStore implements LogStore {
     this.#view.cut(cutTo, bugs);
     this.#disk.onCut(this.base.index);
     this.#scheduler.at(this.#lastEndMs + 20 * this.#prng.unit(), () => {
-      if (this.#disk.store === this && !this.#failed) this.#disk.durable.cut(cutTo, bugs);
+      if (this.#disk.store !== this || this.#failed) return;
+      this.#disk.durable.cut(cutTo, bugs);
+      this.#disk.onPoint('a cut is on disk');
     });
   }
 
@@ -270,6 +290,7 @@ export class SimLogStore implements LogStore {
       return;
     }
     this.#disk.makeDurable(next.append);
+    if (next.append.base !== undefined) this.#disk.onPoint('a reset is on disk');
     if (report) this.#thread.post(this.#prng.unit() * 0.1, () => next.done());
   }
 

@@ -64,6 +64,7 @@ export class SimNode {
     this.prng = new Prng(sim.seed, 1000 + id);
     this.incarnation = this.#newIncarnation();
     disk.onCut = (baseIndex) => sim.snapshots.cut(id, baseIndex);
+    disk.onPoint = (what) => sim.faults.point(this, what);
   }
 
   #newIncarnation(): string {
@@ -160,7 +161,7 @@ export class Life {
       (to, head) => checker.sending(this, to, head),
     );
     const store = node.disk.open(scheduler, prng, this.consensusThread);
-    const { keepBytes, keepBytesMax } = sim.snapshots;
+    const { keepBytes, keepBytesMax } = sim.snapshots.profile;
     this.consensus = new Consensus({
       id: node.id, incarnation, rejoining, members, logger, store,
       logKeepBytes: keepBytes,
@@ -250,6 +251,11 @@ export class Life {
     const { sim } = node;
     const machine = new Machine(new CommandTable(allCommands), this.report, () => node.time.monotonicMs());
     node.bugs.machine?.(machine);
+    const adopt = machine.adopt.bind(machine);
+    machine.adopt = (other) => {
+      adopt(other);
+      sim.faults.point(node, 'the snapshot has taken over');
+    };
     const apply = machine.apply.bind(machine);
     machine.apply = (entry, index, term, timeMs, sink) => {
       const before = machine.publishing.newest;

@@ -67,7 +67,8 @@ const DIVERGED_AND_BEHIND: Partial<RunOptions> = {
   faultGapMs: 500,
   chaosMs: 15_000,
   timing: { electionTicks: 6 },
-  workload: { clients: 10, readShare: 0.1, thinkMs: 1, pipelineMax: 4 },
+  snapshotProfile: { gapMs: 60, slowMs: 30, keepBytes: 0, keepBytesMax: 0 },
+  workload: { clients: 6, readShare: 0.1, thinkMs: 40, pipelineMax: 4, bulkShare: 0.2 },
 };
 
 function withoutPublishedInDigest(machine: Machine): void {
@@ -200,7 +201,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
     name: 'a log that starts behind a snapshot keeps what it had behind that',
     bugs: { disk: { resetKeepsSuffix: true } },
     options: DIVERGED_AND_BEHIND,
-    rules: LOST_DATA,
+    rules: ['log on disk', ...LOST_DATA],
     seedsMax: 150,
   },
   {
@@ -213,7 +214,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   {
     name: 'a snapshot that is older than what is applied takes over',
     bugs: { node: () => ({ link: acceptAll, machine: goesBack }) },
-    options: { ...DIVERGED_AND_BEHIND, faults: ['isolate-leader', 'one-way', 'partition', 'crash'] },
+    options: { ...DIVERGED_AND_BEHIND, faults: ['isolate-leader', 'one-way', 'partition', 'crash'], snapshotProfile: { gapMs: 60, slowMs: 1500, keepBytes: 0, keepBytesMax: 0 } },
     rules: LOST_DATA,
     seedsMax: 150,
   },

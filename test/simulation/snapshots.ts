@@ -24,6 +24,18 @@ interface Stored {
   readonly sidecar: Uint8Array;
 }
 
+export interface SnapshotProfile {
+  /** Mean time from one to the next. */
+  readonly gapMs: number;
+  /** Loading one takes up to this. */
+  readonly slowMs: number;
+  /** What nodes keep of their logs. */
+  readonly keepBytes: number;
+  readonly keepBytesMax: number;
+  /** Those before the newest that is published are deleted. */
+  readonly tidy: boolean;
+}
+
 /** Retries of a node that finds no snapshot to start from. */
 const RETRY_MS = 50;
 
@@ -32,32 +44,30 @@ export class Snapshots {
   readonly #prng: Prng;
   readonly enabled: boolean;
   readonly #bugs: SeededBugs;
-  /** Those before the newest that is published are deleted. */
-  readonly #tidy: boolean;
   #coveredIndex = 0;
-  readonly #gapMs: number;
-  readonly #slowMs: number;
-  /** What nodes keep of their logs. */
-  readonly keepBytes: number;
-  readonly keepBytesMax: number;
+  readonly profile: SnapshotProfile;
   readonly #stored = new Map<string, Stored>();
   readonly counts = { snapshots: 0, published: 0, 'made up': 0, cuts: 0, starts: 0, installs: 0, 'failed installs': 0 };
 
-  constructor(sim: Simulator, prng: Prng, enabled: boolean, bugs: SeededBugs) {
+  constructor(sim: Simulator, prng: Prng, enabled: boolean, bugs: SeededBugs, profile: Partial<SnapshotProfile>) {
     this.#sim = sim;
     this.#bugs = bugs;
     this.#prng = prng;
     this.enabled = enabled;
-    this.#gapMs = 100 + prng.unit() * 1500;
-    this.#slowMs = prng.chance(0.5) ? 30 : 1500;
-    this.keepBytes = prng.pick([0, 500, 5000, 50_000]);
-    this.keepBytesMax = this.keepBytes + prng.pick([0, 3000, 100_000]);
-    this.#tidy = prng.chance(0.5);
+    const keepBytes = prng.pick([0, 0, 500, 5000, 50_000]);
+    this.profile = {
+      gapMs: prng.chance(0.4) ? 30 + prng.unit() * 200 : 100 + prng.unit() * 1500,
+      slowMs: prng.chance(0.5) ? 30 : 1500,
+      keepBytes,
+      keepBytesMax: keepBytes + prng.pick([0, 0, 3000, 100_000]),
+      tidy: prng.chance(0.5),
+      ...profile,
+    };
   }
 
   start(): void {
     if (!this.enabled) return;
-    this.#sim.scheduler.after(this.#gapMs * 2 * this.#prng.unit(), () => {
+    this.#sim.scheduler.after(this.profile.gapMs * 2 * this.#prng.unit(), () => {
       this.#take();
       this.start();
     });
@@ -104,7 +114,7 @@ export class Snapshots {
     const stored = newest === undefined ? undefined : this.#stored.get(newest.manifestKey);
     if (stored === undefined || stored.index <= this.#coveredIndex) return;
     this.#coveredIndex = stored.index;
-    if (!this.#tidy) return;
+    if (!this.profile.tidy) return;
     for (const [key, { index }] of this.#stored) if (index < stored.index) this.#stored.delete(key);
   }
 
@@ -121,7 +131,7 @@ export class Snapshots {
 
   installer(life: Life): SnapshotInstaller | undefined {
     if (!this.enabled) return undefined;
-    const later = (task: () => void): void => void life.engineThread.post(1 + this.#prng.unit() * this.#slowMs, task);
+    const later = (task: () => void): void => void life.engineThread.post(1 + this.#prng.unit() * this.profile.slowMs, task);
     return {
       start: (base, done) => this.#start(life, base, done, later),
       restore: (snapshot, done) => later(() => done(this.#restore(life, snapshot))),
@@ -163,7 +173,7 @@ export class Snapshots {
     }
     const stored = this.#named(snapshot);
     if (stored === undefined) {
-      if (!this.#tidy) throw new Violation('offer', `node ${life.node.id} is told of a snapshot that never was there: ${JSON.stringify(snapshot)}`);
+      if (!this.profile.tidy) throw new Violation('offer', `node ${life.node.id} is told of a snapshot that never was there: ${JSON.stringify(snapshot)}`);
       this.counts['failed installs']++;
       return 'simulated: it is deleted';
     }
@@ -179,6 +189,7 @@ export class Snapshots {
     if (this.#bugs.snapshotsLose === 'key' && database.size > 0) database.remove(database.at(0));
     if (this.#bugs.snapshotsLose === 'published') machine.publishing.restore(undefined);
     this.#sim.checker.restored(life, stored.index, stored.digest);
+    this.#sim.faults.point(life.node, 'a snapshot is loaded');
     this.#sim.note(`node ${life.node.id} has loaded the snapshot at ${stored.index}`);
     return machine;
   }
