@@ -88,32 +88,39 @@ export class StoredSnapshots implements SnapshotInstaller {
     this.#named(snapshot).then(done, (thrown: unknown) => done(errorText(thrown)));
   }
 
-  confirm(snapshot: SnapshotReference, done: () => void): () => void {
-    const { logger, clock } = this.#options;
-    if (this.#options.openStore === undefined) {
-      logger.warn({ index: snapshot.index }, 'a snapshot is published and this node has no object store to find it in: its log is not cut, and grows; set object-store, as on the other nodes');
-      return () => undefined;
+  confirm(wanted: () => SnapshotReference, done: (found: SnapshotReference) => void): void {
+    const { openStore, logger, clock } = this.#options;
+    if (openStore === undefined) {
+      logger.warn({ index: wanted().index }, 'a snapshot is published and this node has no object store to find it in: its log is not cut, and grows; set object-store, as on the other nodes');
+      return;
     }
-    let stopped = false;
     const look = async (failures: number): Promise<void> => {
-      if (stopped) return;
-      try {
-        const { store, manifest } = await this.#manifestOf(snapshot);
-        for (const part of [partOf(manifest, 'data'), partOf(manifest, 'state')]) {
-          const found = await store.head(part.key);
-          if (found?.bytes !== part.bytes) throw new OperationalError('OBJECT_DAMAGED', `${part.key} has ${found?.bytes ?? 'no'} bytes, not ${part.bytes}`);
-        }
-      } catch (thrown) {
-        const seconds = backoffMs(failures) / 1000;
-        const fields = { index: snapshot.index, reason: errorText(thrown), seconds };
-        if (!stopped && (failures <= CONFIRM_FAILURES_TOLD || failures % CONFIRM_TOLD_EVERY === 0)) logger.warn(fields, 'a snapshot is published that this node does not find in its object store: its log is not cut, and grows until it does');
-        clock.after(seconds * 1000, () => void look(failures + 1));
+      const snapshot = wanted();
+      const reason = await this.#missing(snapshot);
+      if (reason === undefined) {
+        done(snapshot);
         return;
       }
-      if (!stopped) done();
+      const seconds = backoffMs(failures) / 1000;
+      const isTold = failures <= CONFIRM_FAILURES_TOLD || failures % CONFIRM_TOLD_EVERY === 0;
+      if (isTold) logger.warn({ index: snapshot.index, reason, seconds }, 'a snapshot is published that this node does not find in its object store: its log is not cut, and grows until it does');
+      clock.after(seconds * 1000, () => void look(failures + 1));
     };
     void look(1);
-    return () => (stopped = true);
+  }
+
+  /** Why this node could not start from it, as far as a look tells. */
+  async #missing(snapshot: SnapshotReference): Promise<string | undefined> {
+    try {
+      const { store, manifest } = await this.#manifestOf(snapshot);
+      for (const { key, bytes } of [partOf(manifest, 'data'), partOf(manifest, 'state')]) {
+        const found = (await store.head(key))?.bytes;
+        if (found !== bytes) return `${key} has ${found ?? 'no'} bytes, not ${bytes}`;
+      }
+      return undefined;
+    } catch (thrown) {
+      return errorText(thrown);
+    }
   }
 
   async #newest(base: LogBase): Promise<Machine> {

@@ -18,11 +18,8 @@ export interface SnapshotInstaller {
   start(base: LogBase, done: (machine: Machine) => void): void;
   /** A machine of this one, or why there is none; called later. */
   restore(snapshot: SnapshotReference, done: (result: Machine | string) => void): void;
-  /**
-   * Calls `done`, later, once this node has seen for itself that it could start from this one. Goes on looking until then, or
-   * until the function that it returns is called.
-   */
-  confirm(snapshot: SnapshotReference, done: () => void): () => void;
+  /** Looks, again and again, for the one that `wanted` then names, and calls `done` with the first that this node could start from. */
+  confirm(wanted: () => SnapshotReference, done: (found: SnapshotReference) => void): void;
 }
 
 export class Installation {
@@ -31,9 +28,9 @@ export class Installation {
   readonly #installer: SnapshotInstaller | undefined;
   #busy = false;
   #restored: Machine | undefined;
-  /** Of the newest published snapshot that was looked for; what ends the search for it. */
-  #publishedIndex = 0;
-  #stopConfirming: (() => void) | undefined;
+  /** The newest published, and whether one is looked for. */
+  #published: SnapshotReference | undefined;
+  #confirming = false;
 
   constructor(link: EngineLink, logger: Logger, installer: SnapshotInstaller | undefined) {
     this.#link = link;
@@ -86,13 +83,19 @@ export class Installation {
   /** Tells consensus of a snapshot that was published, once, when it is found to be there. */
   tellPublished(machine: Machine): void {
     const { newest, index } = machine.publishing;
-    if (newest === undefined || index <= this.#publishedIndex) return;
-    this.#publishedIndex = index;
-    this.#stopConfirming?.();
-    const snapshot: SnapshotReference = { index, term: newest.term, reference: encodeReference(newest) };
-    this.#stopConfirming = this.#installer?.confirm(snapshot, () => {
-      this.#stopConfirming = undefined;
+    if (newest === undefined || index <= (this.#published?.index ?? 0)) return;
+    this.#published = { index, term: newest.term, reference: encodeReference(newest) };
+    if (!this.#confirming) this.#confirm(this.#published);
+  }
+
+  #confirm(newest: SnapshotReference): void {
+    if (this.#installer === undefined) return;
+    this.#confirming = true;
+    const wanted = (): SnapshotReference => this.#published ?? newest;
+    this.#installer.confirm(wanted, (snapshot) => {
+      this.#confirming = false;
       this.#link.send({ type: 'published', snapshot });
+      if (wanted() !== snapshot) this.#confirm(wanted());
     });
   }
 }

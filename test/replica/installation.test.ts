@@ -159,22 +159,29 @@ describe('consensus, which cuts the log behind it, is told of a published snapsh
     const { node, client, publish, told } = publishing();
     publish(1);
     expect(client.take()).toBe('+OK\r\n');
-    expect(node.confirms).toMatchObject([{ index: 1, stopped: false }]);
+    expect(node.confirms.map(({ wanted }) => wanted().index)).toEqual([1]);
     expect(told()).toEqual([]);
-    node.confirms[0]!.done();
+    node.confirms[0]!.find();
     expect(told()).toEqual([1]);
     client.send('SET a 1');
     node.commitAll();
     expect([told(), node.confirms.length]).toEqual([[1], 1]);
   });
 
-  test('not at all where a newer one is published before it was found', () => {
+  test('and then of the newest; one that cannot be found holds up none that is published later', () => {
     const { node, publish, told } = publishing();
     publish(1);
+    const first = node.confirms[0]!.wanted();
     publish(2);
-    expect(node.confirms).toMatchObject([{ index: 1, stopped: true }, { index: 2, stopped: false }]);
-    node.confirms[1]!.done();
-    expect(told()).toEqual([2]);
+    expect(node.confirms).toHaveLength(1);
+    expect(node.confirms[0]!.wanted().index).toBe(2);
+    node.confirms[0]!.find(first);
+    expect(told()).toEqual([1]);
+    node.confirms[1]!.find();
+    expect(told()).toEqual([1, 2]);
+    publish(4);
+    node.confirms[2]!.find();
+    expect([told(), node.confirms.length]).toEqual([[1, 2, 4], 3]);
   });
 
   test('also where the record is in the snapshot that the node starts from', () => {
@@ -188,6 +195,6 @@ describe('consensus, which cuts the log behind it, is told of a published snapsh
     node.tell({ type: 'restore', snapshot: { index: other.machine.appliedIndex, term: 1, reference } });
     node.restores[0]!.done(copyOf(other.machine));
     node.install(other.machine.appliedIndex);
-    expect(node.confirms).toMatchObject([{ index: 1 }]);
+    expect(node.confirms.map(({ wanted }) => wanted().index)).toEqual([1]);
   });
 });

@@ -36,6 +36,10 @@ export interface SnapshotProfile {
   readonly tidy: boolean;
 }
 
+/** What is older than a published snapshot goes after so long. */
+const RETAINED_MS = 2000;
+/** Once the faults are over there is time to load one before the next. */
+const CALM_GAP_MS = 4000;
 /** Retries of a node that finds no snapshot to start from. */
 const RETRY_MS = 50;
 
@@ -67,7 +71,8 @@ export class Snapshots {
 
   start(): void {
     if (!this.enabled) return;
-    this.#sim.scheduler.after(this.profile.gapMs * 2 * this.#prng.unit(), () => {
+    const meanMs = this.#sim.workload.stopped ? CALM_GAP_MS : this.profile.gapMs;
+    this.#sim.scheduler.after(meanMs * 2 * this.#prng.unit(), () => {
       this.#take();
       this.start();
     });
@@ -115,7 +120,10 @@ export class Snapshots {
     if (stored === undefined || stored.index <= this.#coveredIndex) return;
     this.#coveredIndex = stored.index;
     if (!this.profile.tidy) return;
-    for (const [key, { index }] of this.#stored) if (index < stored.index) this.#stored.delete(key);
+    const old = [...this.#stored].filter(([, { index }]) => index < stored.index).map(([key]) => key);
+    this.#sim.scheduler.after(RETAINED_MS, () => {
+      for (const key of old) this.#stored.delete(key);
+    });
   }
 
   /** What is cut from a log is in a snapshot that is stored and published. */
@@ -135,15 +143,15 @@ export class Snapshots {
     return {
       start: (base, done) => this.#start(life, base, done, later),
       restore: (snapshot, done) => later(() => done(this.#restore(life, snapshot))),
-      confirm: (snapshot, done) => {
-        let stopped = false;
+      confirm: (wanted, done) => {
         const look = (): void => {
-          if (stopped) return;
-          if (this.#bugs.blindTrust === true || (!this.#prng.chance(0.2) && this.#named(snapshot) !== undefined)) done();
-          else later(look);
+          const snapshot = wanted();
+          later(() => {
+            if (this.#bugs.blindTrust === true || (!this.#prng.chance(0.2) && this.#named(snapshot) !== undefined)) done(snapshot);
+            else look();
+          });
         };
-        later(look);
-        return () => (stopped = true);
+        look();
       },
     };
   }
