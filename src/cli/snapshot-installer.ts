@@ -222,7 +222,14 @@ export class StoredSnapshots implements SnapshotInstaller {
   #readLocalMeta(): RestoreMeta | undefined {
     const file = path.join(this.#options.dir, RestoreFile.meta);
     if (!fs.existsSync(file)) return undefined;
-    const meta = decodeRestoreMeta(fs.readFileSync(file, 'utf8'), file);
+    let meta: RestoreMeta;
+    try {
+      meta = decodeRestoreMeta(fs.readFileSync(file, 'utf8'), file);
+    } catch (thrown) {
+      // The object store may have what is needed.
+      this.#options.logger.error({ reason: errorText(thrown) }, 'the snapshot that this node was restored from cannot be read');
+      return undefined;
+    }
     return meta.clusterId === this.#options.clusterId ? meta : undefined;
   }
 

@@ -143,6 +143,23 @@ describe('a node starts', () => {
     expect(() => foreign.make(undefined).assertCanStart(at(foreignIndex))).toThrow(OperationalError);
   });
 
+  test('from the store where restore/ is only half there, or damaged', async () => {
+    for (const damage of [
+      (dir: string) => fs.writeFileSync(path.join(dir, RestoreFile.meta), '{"format": 1, "clu'),
+      (dir: string) => fs.rmSync(path.join(dir, RestoreFile.sidecar)),
+      (dir: string) => fs.truncateSync(path.join(dir, RestoreFile.rdb), 100),
+      (dir: string) => fs.rmSync(path.join(dir, RestoreFile.meta)),
+    ]) {
+      const world = new World();
+      world.log.write(30);
+      const index = world.local();
+      const stored = await world.snapshot();
+      damage(world.dir);
+      world.installer.assertCanStart(at(index));
+      expect((await world.started(at(index))).appliedIndex).toBe(stored.index);
+    }
+  });
+
   test('once there is a snapshot, however long that takes', async () => {
     const world = new World();
     world.log.write(30);
