@@ -15,7 +15,7 @@
 // returned, before any other event, in order, and without the turn of the event loop that setImmediate would cost.
 // A big append (100 MB take 400 ms, about an election timeout) is written in slices instead, one a turn of the event loop,
 // so that heartbeats pass between; appends behind it queue, and what is queued is read from memory. A reset goes the same
-// way. What a cut leaves behind goes in slices of its own (sqlite-log-trim.ts).
+// way. What a cut leaves behind goes along with appends, a little at a time (sqlite-log-trim.ts).
 import * as fs from 'node:fs';
 import type Database from 'better-sqlite3';
 import { assert } from '../base/assert.ts';
@@ -394,6 +394,7 @@ class SqliteLogStore implements SqliteLog {
       sql.putMeta.run(BASE, base, metaCrc(BASE, base));
     }
     for (const [name, value] of append.meta ?? []) sql.putMeta.run(USER + name, value, metaCrc(USER + name, value));
+    if (job.base === undefined) frames += this.#trimmer.ride();
     this.#failpoints.beforeCommit?.();
     sql.commit.run();
     if (job.base !== undefined) this.#trimmer.trim(this.base, this.base.index === job.base.index);

@@ -123,6 +123,26 @@ describe('a cut', () => {
     expect(indexes(open(path))).toEqual(Array.from({ length: 51 }, (_, i) => 2951 + i));
   });
 
+  test('goes along with appends where there are any: no sync is its own', async () => {
+    let commits = 0;
+    const { path, log } = fresh({ beforeCommit: () => void commits++ });
+    await fill(log, 1, 1000, 20_000);
+    log.cut(990);
+    commits = 0;
+    let appends = 0;
+    for (; !log.isTrimmed && appends < 5000; appends++) {
+      await fill(log, log.lastIndex + 1, log.lastIndex + 1, 100);
+      await turn();
+    }
+    expect(log.isTrimmed).toBe(true);
+    expect(appends).toBeGreaterThan(50);
+    // A pause of this process is time without appends.
+    expect(commits - appends).toBeLessThan(appends / 4);
+    log.close();
+    expect(open(path).base.index).toBe(990);
+    expect(rows(path)).toBe(appends + 10);
+  });
+
   test('keeps what is asked for', async () => {
     const { log } = fresh();
     await fill(log, 1, 100, MiB / 4 - 40);
