@@ -220,9 +220,12 @@ const COUNTS = [
   'snapshotBytes', 'snapshotKeys',
 ] as const satisfies ReadonlyArray<keyof SnapshotterProgress>;
 const TEXT_CHARS_MAX = 1000;
+/** A report has some twenty short members. More is not even parsed: that would take as long as whoever sends it likes. */
+const REPORT_CHARS_MAX = 16_384;
 
 /** Whoever is connected may send one: nothing of it is believed but its form. */
 function reportFrom(json: string): SnapshotterProgress | undefined {
+  if (json.length > REPORT_CHARS_MAX) return undefined;
   let value: unknown;
   try {
     value = JSON.parse(json);

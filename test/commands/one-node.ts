@@ -49,7 +49,7 @@ class InstantConsensus implements EngineLink, LeaseCellReader {
     else if (message.type === 'read-index') {
       setImmediate(() => this.#tell({ type: 'read-state', id: message.id, index: this.commit, timeMs: this.#timeMs }));
     } else if (message.type === 'status') {
-      const status = { lastIndex: this.commit, commitIndex: this.commit, logBytes: 0, members: [] };
+      const status = { firstIndex: 1, lastIndex: this.commit, commitIndex: this.commit, logBytes: 0, members: [] };
       setImmediate(() => this.#tell({ type: 'status', id: message.id, ...status }));
     }
   }

@@ -195,7 +195,7 @@ test('SNAPSHOTS shows what is published and how far the snapshotter is', () => {
   expect(info(client)['archive_lag_seconds']).toBe('4');
 });
 
-test.each(['', '{', 'null', '7', '[]', '{"state":1,"fault":""}', '{"state":"x"}'])('a report that is none is refused: %s', (json) => {
+test.each(['', '{', 'null', '7', '[]', '{"state":1,"fault":""}', '{"state":"x"}', `{"state":"x","fault":"${'y'.repeat(20_000)}"}`, '['.repeat(100_000)])('a report that is none is refused: %.40s', (json) => {
   const node = ManualNode.leader(...STORE);
   const client = node.connect();
   expect(ask(client, `HOLDFAST SNAPSHOTTER ${json}`)).toMatch(/^-ERR the report is no JSON object/);
