@@ -221,7 +221,8 @@ export function planRetention(catalog: Catalog, publishedIndex: number, rules: R
   return { deletions, kept: catalog.snapshots.filter((snapshot) => !goneSnapshots.includes(snapshot)), reachesBackToMs: timeOf(oldest), warnings };
 }
 
-const hasManifest = ({ folder, objects }: StoredSnapshot): boolean => objects.some(({ key }) => key === folder + MANIFEST);
+/** Whether it was whole once: its manifest is there, readable or not. */
+export const hasManifest = ({ folder, objects }: StoredSnapshot): boolean => objects.some(({ key }) => key === folder + MANIFEST);
 
 function warningsOf(catalog: Catalog, oldest: StoredSnapshot): string[] {
   const chain = segmentChain(catalog.segments, oldest.index);

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { OperationalError } from '../../src/base/errors.ts';
 import { Prng } from '../../src/base/prng.ts';
-import { deleteAll, readCatalog } from '../../src/snapshot/catalog.ts';
+import { deleteAll, readCatalog, type StoredSegment } from '../../src/snapshot/catalog.ts';
 import { decodeRestoreMeta, encodeRestoreMeta } from '../../src/snapshot/restore-files.ts';
 import { Restore, type Restored, type RestoreTarget } from '../../src/snapshot/restore.ts';
 import { Snapshotter } from '../../src/snapshot/snapshotter.ts';
@@ -72,8 +72,13 @@ describe('a restore', () => {
       expect(restored.digest, where).toBe(log.digests[index]);
       expect(restored.plan.snapshot?.index ?? 0, where).toBe(Math.max(0, ...log.published.map((one) => one.index).filter((one) => one <= index)));
     }
-    for (let i = 0; i < 20; i++) {
-      const timeMs = log.timeAt(2) + random.below(log.timeMs - log.timeAt(2) + 1);
+    const moments = Array.from({ length: 20 }, () => log.timeAt(2) + random.below(log.timeMs - log.timeAt(2) + 1));
+    // Moments at which something was written, where one entry too many or too few shows, and those beside them.
+    for (let i = 0; i < 10; i++) {
+      const timeMs = log.timeAt(random.between(3, log.lastIndex));
+      moments.push(timeMs, Math.max(log.timeAt(2), timeMs - 1), timeMs + 1);
+    }
+    for (const timeMs of moments) {
       const restored = await restoreTo(world, { kind: 'time', timeMs });
       let index = log.lastIndex;
       while (log.timeAt(index) > timeMs) index--;
@@ -106,6 +111,56 @@ describe('a restore', () => {
     expect(await refusal(world, { kind: 'index', index: behind.lastIndex })).toContain('behind which entries are missing');
     expect(await refusal(world, { kind: 'time', timeMs: log.timeAt(behind.lastIndex) })).toContain('may lie in what is missing');
     expect((await restoreTo(world, { kind: 'index', index: third + 3 })).digest).toBe(log.digests[third + 3]);
+  });
+
+  test('to a moment of which entries may be missing is refused, wherever they are missing', async () => {
+    let world: Archived;
+    let index: number;
+    let between: StoredSegment[];
+    // A moment between two snapshots, in the last segment before the second of them, at which not all of that segment was there.
+    do {
+      world = await archived(freshSeed());
+      const { log } = world;
+      const [, second = 0, third = 0] = log.published.map((one) => one.index);
+      between = (await readCatalog(world.store, 'c')).segments.filter(({ firstIndex, lastIndex }) => firstIndex > second && lastIndex <= third);
+      const { firstIndex, lastIndex } = between.at(-1)!;
+      index = log.entries.findIndex((_, i) => i + 1 >= firstIndex && i + 1 < lastIndex && log.timeAt(i + 1) < log.timeAt(i + 2)) + 1;
+    } while (index === 0);
+    const { log, store } = world;
+    const { segments } = await readCatalog(store, 'c');
+    const [second, third] = [log.published[1]!.index, log.published[2]!.index];
+    const { lastIndex } = between.at(-1)!;
+    const target = { kind: 'time', timeMs: log.timeAt(index) } as const;
+    const saved = new Map(store.objects);
+    const without = (...keys: string[]): void => {
+      store.objects.clear();
+      for (const [key, object] of saved) if (!keys.includes(key)) store.objects.set(key, object);
+    };
+    // Right behind the snapshot: nothing leads on from there.
+    without(...between.map(({ key }) => key));
+    expect(await refusal(world, target)).toContain(`no entries behind ${second} until later ones`);
+    // And where a later snapshot alone tells that there was more.
+    without(...segments.filter((one) => one.lastIndex > second).map(({ key }) => key));
+    expect(await refusal(world, target)).toContain(`no entries behind ${second} until later ones`);
+    // Before the gap all is there.
+    without(...segments.filter((one) => one.lastIndex > lastIndex).map(({ key }) => key));
+    expect((await restoreTo(world, target)).machine.appliedIndex).toBe(index);
+    // A damaged head is as good as no segment.
+    without();
+    store.damage(between[0]!.key, 20);
+    expect(await refusal(world, target)).toContain(`no entries behind ${second} until later ones`);
+    expect((await restoreTo(world, { kind: 'time', timeMs: log.timeAt(third + 2) })).digest).not.toBe('');
+  });
+
+  test('says why what is there cannot be used, and what encrypted objects need', async () => {
+    const world = await archived(freshSeed());
+    const { log, store } = world;
+    for (const [key, object] of store.objects) {
+      if (key.endsWith('manifest.json') || key.endsWith('.segment')) store.objects.set(key, { ...object, content: Buffer.concat([Buffer.from('HOLDENC\x01'), object.content]) });
+    }
+    expect(await refusal(world, { kind: 'index', index: log.lastIndex })).toMatch(/is encrypted, and no key file is named.*--key-file/);
+    for (const key of store.objects.keys()) if (key.endsWith('.segment')) store.objects.delete(key);
+    expect(await refusal(world, { kind: 'index', index: log.lastIndex })).toMatch(/3 snapshots there cannot be used, the newest because: .*is encrypted/);
   });
 
   test('passes over a snapshot and a segment that do not hold where others lead to the same place', async () => {
