@@ -215,3 +215,11 @@ export class Restore {
     return { machine, plan, digest: digestText(machine.digest()), entriesReplayed: machine.appliedIndex - from, next, endsEarly };
   }
 }
+
+/**
+ * Makes of a restored machine what a cluster of its own begins with: that cluster has published nothing. The record of the old one
+ * names an object in the old one's part of the store, which is not this cluster's to hand to its members, nor to keep.
+ */
+export function beginNewCluster(machine: Machine): void {
+  machine.publishing.restore(undefined);
+}

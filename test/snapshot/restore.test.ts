@@ -1,56 +1,16 @@
 // Going back to a moment: whatever the moment, the result is exactly the log's prefix.
-import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { OperationalError } from '../../src/base/errors.ts';
-import { Prng } from '../../src/base/prng.ts';
 import { deleteAll, readCatalog, type StoredSegment } from '../../src/snapshot/catalog.ts';
 import { decodeRestoreMeta, encodeRestoreMeta } from '../../src/snapshot/restore-files.ts';
 import { Restore, type Restored, type RestoreTarget } from '../../src/snapshot/restore.ts';
-import { Snapshotter } from '../../src/snapshot/snapshotter.ts';
 import { freshSeed } from '../adapters/temp-dir.ts';
-import { FastClock } from './fast-clock.ts';
-import { LogModel, silentLogger, table } from './log-model.ts';
+import { archived, type Archived } from './archived.ts';
+import { silentLogger, table } from './log-model.ts';
 import { MemoryStore } from './memory-store.ts';
 
 const timeText = (ms: number): string => new Date(ms).toISOString();
 const events = { progress: () => {} };
-
-interface Archived {
-  readonly log: LogModel;
-  readonly store: MemoryStore;
-  readonly random: Prng;
-}
-
-/** A cluster's history of some hundred entries, with three snapshots in the store, and all of the log. */
-async function archived(seed: number): Promise<Archived> {
-  const random = new Prng(seed);
-  const log = new LogModel(random);
-  const clock = new FastClock();
-  const store = new MemoryStore();
-  const snapshotter = new Snapshotter({
-    clusterId: 'c', store, publisher: log.publisher, clock, logger: silentLogger, table, release: 'test', encryptionKeyId: null,
-    sha256: (bytes) => createHash('sha256').update(bytes).digest('hex'), openFeed: () => log.feed(), entropy: { uint32: () => random.below(0x1_0000_0000) },
-    rules: { logBytes: 1e9, intervalMs: 1e9, archiveIntervalMs: 2000, retention: { windowMs: Infinity, snapshotsMin: 1, unpublishedMs: 1e9 } },
-  });
-  const ended = snapshotter.run();
-  const until = async (condition: () => boolean): Promise<void> => {
-    while (!condition()) await Promise.race([new Promise((resolve) => setImmediate(resolve)), ended.then(() => { throw new Error('ended'); })]);
-  };
-  for (let round = 0; round < 4; round++) {
-    for (let part = 0; part < 4; part++) {
-      log.write(random.between(5, 25));
-      await until(() => snapshotter.progress()?.archivedIndex === log.lastIndex);
-    }
-    if (round === 3) break;
-    log.orders = { snapshotRequested: 0, snapshotIndexMin: log.lastIndex };
-    await until(() => log.published.length > round);
-  }
-  await until(() => snapshotter.progress()?.archivedIndex === log.lastIndex);
-  snapshotter.stop();
-  await ended;
-  clock.close();
-  return { log, store, random };
-}
 
 const restoreTo = ({ store }: Archived, target: RestoreTarget): Promise<Restored> => new Restore(store, 'c', table, silentLogger, timeText).run(target, events);
 const refusal = async (world: Archived, target: RestoreTarget): Promise<string> => {
@@ -62,7 +22,7 @@ const refusal = async (world: Archived, target: RestoreTarget): Promise<string> 
 describe('a restore', () => {
   test('to 20 random indexes and 20 random moments gives exactly the prefix', async () => {
     const seed = freshSeed();
-    const world = await archived(seed);
+    const world = await archived(seed, new MemoryStore());
     const { log, random } = world;
     for (let i = 0; i < 20; i++) {
       const index = random.between(2, log.lastIndex);
@@ -91,7 +51,7 @@ describe('a restore', () => {
   });
 
   test('to what the store does not have is refused, with how far it reaches', async () => {
-    const world = await archived(freshSeed());
+    const world = await archived(freshSeed(), new MemoryStore());
     const { log, store } = world;
     expect(await refusal(world, { kind: 'index', index: log.lastIndex + 1 })).toContain(`reaches to entry ${log.lastIndex}, not to ${log.lastIndex + 1}`);
     expect(await refusal(world, { kind: 'index', index: 1 })).toContain('had nothing yet');
@@ -114,12 +74,12 @@ describe('a restore', () => {
   });
 
   test('to a moment of which entries may be missing is refused, wherever they are missing', async () => {
-    let world: Archived;
+    let world: Archived<MemoryStore>;
     let index: number;
     let between: StoredSegment[];
     // A moment between two snapshots, in the last segment before the second of them, at which not all of that segment was there.
     do {
-      world = await archived(freshSeed());
+      world = await archived(freshSeed(), new MemoryStore());
       const { log } = world;
       const [, second = 0, third = 0] = log.published.map((one) => one.index);
       between = (await readCatalog(world.store, 'c')).segments.filter(({ firstIndex, lastIndex }) => firstIndex > second && lastIndex <= third);
@@ -153,7 +113,7 @@ describe('a restore', () => {
   });
 
   test('says why what is there cannot be used, and what encrypted objects need', async () => {
-    const world = await archived(freshSeed());
+    const world = await archived(freshSeed(), new MemoryStore());
     const { log, store } = world;
     for (const [key, object] of store.objects) {
       if (key.endsWith('manifest.json') || key.endsWith('.segment')) store.objects.set(key, { ...object, content: Buffer.concat([Buffer.from('HOLDENC\x01'), object.content]) });
@@ -165,7 +125,7 @@ describe('a restore', () => {
 
   test('passes over a snapshot and a segment that do not hold where others lead to the same place', async () => {
     const seed = freshSeed();
-    const world = await archived(seed);
+    const world = await archived(seed, new MemoryStore());
     const { log, store } = world;
     const { snapshots, segments } = await readCatalog(store, 'c');
     store.damage(snapshots[1]!.manifest!.parts[0]!.key, 150);
@@ -179,7 +139,7 @@ describe('a restore', () => {
   });
 
   test('plans without reading the data', async () => {
-    const world = await archived(freshSeed());
+    const world = await archived(freshSeed(), new MemoryStore());
     const index = world.log.published[1]!.index + 2;
     const plan = await new Restore(world.store, 'c', table, silentLogger, timeText).plan({ kind: 'index', index });
     expect(plan.snapshot?.index).toBe(world.log.published[1]!.index);
