@@ -39,8 +39,7 @@ export class RespPublisher implements Publisher {
     const reply = await this.#ask(['HOLDFAST', 'SNAPSHOTTER', JSON.stringify(progress)]);
     const error = errorOf(reply);
     if (error !== undefined) throw new OperationalError('PEER', `HOLDFAST SNAPSHOTTER was answered with: ${error}`);
-    const { snapshotRequested, snapshotIndexMin } = ordersFrom(textOf(reply));
-    return { snapshotRequested: snapshotRequested ?? 0, snapshotIndexMin: snapshotIndexMin ?? 0 };
+    return { snapshotIndexMin: ordersFrom(textOf(reply)).snapshotIndexMin ?? 0 };
   }
 
   close(): void {

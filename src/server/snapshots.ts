@@ -50,15 +50,14 @@ export class Snapshots implements SnapshotPort {
   #report: SnapshotterProgress | undefined;
   /** Monotonic: when it came; before the first, when this node started. */
   #reportedMs: number;
-  #requests = 0;
   /** The newest request wants this entry in a snapshot; 0: there is none, or it is answered. */
   #wantedIndex = 0;
   #waiters: Waiter[] = [];
   /** Since when a snapshot is being made; −1: none is. */
   #savingSinceMs = -1;
   #lastSaveSeconds = -1;
-  /** Changes by the machine's count at some indexes, in order, to tell how many came after a snapshot. */
-  #counts: { readonly index: number; readonly dirty: number }[] = [];
+  /** Changes by the machine's count at some indexes, in order, and when: to tell how many came after a snapshot, and how old the first is that is not archived. */
+  #counts: { readonly index: number; readonly dirty: number; readonly atMs: number }[] = [];
   #countedMs = -Infinity;
   #publishedSeen = 0;
   #dirtyAtSave = 0;
@@ -102,7 +101,6 @@ export class Snapshots implements SnapshotPort {
     }
     this.#settle();
     if (this.#saving) return 'ERR Background save already in progress';
-    this.#requests++;
     this.#wantedIndex = this.#host.machine().appliedIndex;
     this.#noteSaving();
     return undefined;
@@ -118,7 +116,7 @@ export class Snapshots implements SnapshotPort {
     this.#report = report;
     this.#reportedMs = this.#host.monotonicMs();
     this.#settle();
-    return JSON.stringify({ snapshotRequested: this.#requests, snapshotIndexMin: this.#wantedIndex } satisfies SnapshotterOrders);
+    return JSON.stringify({ snapshotIndexMin: this.#wantedIndex } satisfies SnapshotterOrders);
   }
 
   /** Several times a second; `isThere` tells whether a session is still connected. True if somebody was answered. */
@@ -126,7 +124,7 @@ export class Snapshots implements SnapshotPort {
     const { appliedIndex, dirty } = this.#host.machine();
     if (nowMs - this.#countedMs >= COUNT_EVERY_MS) {
       this.#countedMs = nowMs;
-      this.#counts.push({ index: appliedIndex, dirty });
+      if (appliedIndex !== this.#counts.at(-1)?.index) this.#counts.push({ index: appliedIndex, dirty, atMs: nowMs });
       if (this.#counts.length > COUNTS_MAX) this.#counts = this.#counts.filter((_, i) => i % 2 === 1);
     }
     this.#waiters = this.#waiters.filter(({ session }) => isThere(session));
@@ -166,12 +164,15 @@ export class Snapshots implements SnapshotPort {
     return this.#silentMs() > SNAPSHOTTER_SILENT_MS ? 'silent' : this.#report.state;
   }
 
-  /** A snapshotter that is gone lets the archive fall behind by as long as it is. */
+  /** What the snapshotter says, or more where this node has seen more: a snapshotter that is gone or gets no log knows of no lag. */
   #archiveLagSeconds(): number {
     const report = this.#report;
     if (report === undefined) return -1;
     const silentMs = this.#silentMs();
-    return Math.floor((report.archiveLagMs + (silentMs > SNAPSHOTTER_SILENT_MS ? silentMs : 0)) / 1000);
+    const saidMs = report.archiveLagMs + (silentMs > SNAPSHOTTER_SILENT_MS ? silentMs : 0);
+    const first = this.#counts.find(({ index }) => index > report.archivedIndex);
+    const seenMs = first === undefined ? 0 : this.#host.monotonicMs() - first.atMs;
+    return Math.floor(Math.max(saidMs, seenMs) / 1000);
   }
 
   /** Answers requests that are answered by now; true if somebody waited for it. */

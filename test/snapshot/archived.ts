@@ -32,7 +32,7 @@ export async function archived<Store extends ObjectStore>(seed: number, store: S
       await until(() => snapshotter.progress()?.archivedIndex === log.lastIndex);
     }
     if (round === 3) break;
-    log.orders = { snapshotRequested: 0, snapshotIndexMin: log.lastIndex };
+    log.orders = { snapshotIndexMin: log.lastIndex };
     await until(() => log.published.length > round);
   }
   await until(() => snapshotter.progress()?.archivedIndex === log.lastIndex);

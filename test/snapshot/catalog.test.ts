@@ -54,10 +54,23 @@ describe('what may be deleted', () => {
   });
 
   test('the newest published stays, however old; so do as many as are asked for', () => {
-    const late = planRetention(regular(10), 1000, rules, 1000 * HOUR);
-    expect(indexesOf(late.kept)).toEqual([1000]);
-    expect(indexesOf(planRetention(regular(10), 1000, { ...rules, snapshotsMin: 4 }, 1000 * HOUR).kept)).toEqual([700, 800, 900, 1000]);
+    const short = { ...rules, windowMs: 0 };
+    expect(indexesOf(planRetention(regular(10), 1000, short, 1000 * HOUR).kept)).toEqual([1000]);
+    expect(indexesOf(planRetention(regular(10), 1000, { ...short, snapshotsMin: 4 }, 1000 * HOUR).kept)).toEqual([700, 800, 900, 1000]);
     expect(indexesOf(planRetention(regular(2), 200, { ...rules, snapshotsMin: 5 }, 1000 * HOUR).kept)).toEqual([100, 200]);
+  });
+
+  test('a clock that jumps ahead does not empty the store: the window is counted from the newest snapshot then', () => {
+    expect(indexesOf(planRetention(regular(10), 1000, rules, 1000 * HOUR).kept)).toEqual([700, 800, 900, 1000]);
+    expect(indexesOf(planRetention(regular(10), 1000, rules, 5 * HOUR).kept)).toEqual([200, 300, 400, 500, 600, 700, 800, 900, 1000]);
+  });
+
+  test('of several attempts at the newest index all stay, and count once: the log names one of them', () => {
+    const { snapshots, segments } = regular(4);
+    const attempts = [stored(400, 4 * HOUR, 'whole', 'bbbbbbbb'), stored(400, 4 * HOUR, 'whole', 'cccccccc')];
+    const catalog = { snapshots: [...snapshots, ...attempts], segments };
+    expect(indexesOf(planRetention(catalog, 400, { ...rules, windowMs: 0 }, 5 * HOUR).kept)).toEqual([400, 400, 400]);
+    expect(indexesOf(planRetention(catalog, 400, { ...rules, windowMs: 0, snapshotsMin: 2 }, 5 * HOUR).kept)).toEqual([300, 400, 400, 400]);
   });
 
   test('before anything is published, and where the published one is not to be found, nothing goes', () => {
@@ -79,7 +92,7 @@ describe('what may be deleted', () => {
     expect(at(10.6 * HOUR, [half])).toHaveLength(1);
     expect(at(99 * HOUR, [stored(1050, 10 * HOUR, 'no manifest', 'bbbbbbbb')])).toEqual([]);
     expect(at(99 * HOUR, [stored(1050, 10 * HOUR, 'whole', 'bbbbbbbb')])).toEqual([]); // verified, its record not seen yet
-    expect(at(99 * HOUR, [stored(850, 8.5 * HOUR, 'whole', 'bbbbbbbb')])).toHaveLength(2); // an attempt that lost counts as a snapshot
+    expect(at(99 * HOUR, [stored(650, 6.5 * HOUR, 'whole', 'bbbbbbbb')])).toHaveLength(2); // an attempt that lost counts as a snapshot
   });
 
   test('a snapshot whose manifest cannot be read is kept through the window, with the log behind it, and told of', () => {
@@ -202,7 +215,7 @@ describe('the catalog of a store', () => {
     await publish(now, 20, 'aaaaaaaa');
     const catalog = await readCatalog(now, 'c');
     expect(catalog.snapshots[0]).toMatchObject({ index: 10, manifest: undefined, fault: expect.stringContaining('"old"') as string });
-    const plan = planRetention(catalog, 20, { windowMs: 24 * HOUR, snapshotsMin: 1, unpublishedMs: 0 }, Date.now());
+    const plan = planRetention(catalog, 20, { windowMs: 0, snapshotsMin: 1, unpublishedMs: 24 * HOUR }, Date.now());
     expect(plan.deletions).toEqual([segmentKey('c', 1, 10)]);
     expect(plan.warnings).toHaveLength(1);
   });

@@ -29,7 +29,7 @@ export class LogModel {
   /** Entries up to this one are no longer in the log. */
   cut = 0;
   timeMs = START_MS;
-  orders: SnapshotterOrders = { snapshotRequested: 0, snapshotIndexMin: 0 };
+  orders: SnapshotterOrders = { snapshotIndexMin: 0 };
   progress: SnapshotterProgress | undefined;
   readonly #random: Prng;
   #commands: { db: number; words: readonly unknown[] }[] = [];

@@ -78,7 +78,7 @@ class World {
   }
 
   order(): void {
-    this.log.orders = { snapshotRequested: 0, snapshotIndexMin: this.log.lastIndex };
+    this.log.orders = { snapshotIndexMin: this.log.lastIndex };
   }
 
   /** Everything that must hold of the store at any moment. */
