@@ -108,49 +108,52 @@ describe('what may be deleted', () => {
   });
 
   test('whatever the catalog: stopping anywhere leaves every moment of the window within reach', () => {
-    const seed = freshSeed();
-    const prng = new Prng(seed);
-    for (let round = 0; round < 300; round++) {
-      const count = prng.between(1, 12);
-      const snapshots: StoredSnapshot[] = [];
-      let [index, timeMs] = [0, 0];
-      for (let i = 0; i < count; i++) {
-        index += prng.between(1, 50);
-        timeMs += prng.between(0, 2 * HOUR);
-        snapshots.push(stored(index, timeMs, prng.pick(['whole', 'whole', 'no manifest', 'unreadable']), prng.pick(['aaaaaaaa', 'bbbbbbbb'])));
-      }
-      const segments: StoredSegment[] = [];
-      for (let first = 1; first <= index + 20;) {
-        const last = first + prng.between(0, 20);
-        segments.push(segment(first, last));
-        first = last + 1 - Math.min(prng.below(3), last - first);
-      }
-      const whole = snapshots.filter(({ manifest }) => manifest !== undefined);
-      const published = whole.length === 0 ? 0 : prng.pick(whole).index;
-      const nowMs = timeMs + prng.below(5 * HOUR);
-      const own = { windowMs: prng.below(8 * HOUR), snapshotsMin: prng.between(1, 4), unpublishedMs: prng.below(3 * HOUR) };
-      const where = `seed ${seed}, round ${round}`;
-      const plan = planRetention({ snapshots, segments }, published, own, nowMs);
-      if (published === 0) {
-        expect(plan.deletions, where).toEqual([]);
-        continue;
-      }
-      const bases = whole.filter((one) => one.index <= published);
-      for (const stop of new Set([0, prng.below(plan.deletions.length + 1), plan.deletions.length])) {
-        const gone = new Set(plan.deletions.slice(0, stop));
-        const left = bases.filter(({ objects }) => !objects.some(({ key }) => gone.has(key)));
-        const segmentsLeft = segments.filter(({ key }) => !gone.has(key));
-        expect(indexesOf(left), where).toContain(published);
-        expect(left.length, where).toBeGreaterThanOrEqual(Math.min(own.snapshotsMin, bases.length));
-        // Every snapshot that is left leads on to the end of the archive.
-        for (const one of left) expect(segmentChain(segmentsLeft, one.index).lastIndex, where).toBe(segments.at(-1)!.lastIndex);
-        // The moment at which the window begins has a snapshot at or before it, if it ever had one.
-        const startMs = nowMs - own.windowMs;
-        if (bases.some(({ manifest }) => manifest!.timeMs <= startMs)) expect(left.some(({ manifest }) => manifest!.timeMs <= startMs), where).toBe(true);
-      }
-    }
+    for (const seed of [2453698824, freshSeed()]) demandWindow(seed);
   });
 });
+
+function demandWindow(seed: number): void {
+  const prng = new Prng(seed);
+  for (let round = 0; round < 300; round++) {
+    const count = prng.between(1, 12);
+    const snapshots: StoredSnapshot[] = [];
+    let [index, timeMs] = [0, 0];
+    for (let i = 0; i < count; i++) {
+      index += prng.between(1, 50);
+      timeMs += prng.between(0, 2 * HOUR);
+      snapshots.push(stored(index, timeMs, prng.pick(['whole', 'whole', 'no manifest', 'unreadable']), prng.pick(['aaaaaaaa', 'bbbbbbbb'])));
+    }
+    const segments: StoredSegment[] = [];
+    for (let first = 1; first <= index + 20;) {
+      const last = first + prng.between(0, 20);
+      segments.push(segment(first, last));
+      first = last + 1 - Math.min(prng.below(3), last - first);
+    }
+    const whole = snapshots.filter(({ manifest }) => manifest !== undefined);
+    const published = whole.length === 0 ? 0 : prng.pick(whole).index;
+    const nowMs = timeMs + prng.below(5 * HOUR);
+    const own = { windowMs: prng.below(8 * HOUR), snapshotsMin: prng.between(1, 4), unpublishedMs: prng.below(3 * HOUR) };
+    const where = `seed ${seed}, round ${round}`;
+    const plan = planRetention({ snapshots, segments }, published, own, nowMs);
+    if (published === 0) {
+      expect(plan.deletions, where).toEqual([]);
+      continue;
+    }
+    const bases = whole.filter((one) => one.index <= published);
+    for (const stop of new Set([0, prng.below(plan.deletions.length + 1), plan.deletions.length])) {
+      const gone = new Set(plan.deletions.slice(0, stop));
+      const left = bases.filter(({ objects }) => !objects.some(({ key }) => gone.has(key)));
+      const segmentsLeft = segments.filter(({ key }) => !gone.has(key));
+      expect(indexesOf(left), where).toContain(published);
+      expect(left.length, where).toBeGreaterThanOrEqual(Math.min(own.snapshotsMin, bases.length));
+      // Every snapshot that is left leads on to the end of the archive.
+      for (const one of left) expect(segmentChain(segmentsLeft, one.index).lastIndex, where).toBe(Math.max(...segments.map(({ lastIndex }) => lastIndex)));
+      // The moment at which the window begins has a snapshot at or before it, if it ever had one.
+      const startMs = nowMs - own.windowMs;
+      if (bases.some(({ manifest }) => manifest!.timeMs <= startMs)) expect(left.some(({ manifest }) => manifest!.timeMs <= startMs), where).toBe(true);
+    }
+  }
+}
 
 describe('the chain of segments', () => {
   test('takes the furthest of those that overlap, and stops at a gap', () => {
