@@ -108,7 +108,7 @@ export interface SegmentReading {
   /** Sealed entries in order. Throws where the bytes stop being valid; complete only when it ends. */
   readonly entries: AsyncIterable<Uint8Array>;
   /** Lets the source go where `entries` are not read. */
-  stop(): Promise<void>;
+  readonly stop: () => Promise<void>;
 }
 
 /** Reads the header and leaves the entries to be read. Memory: one entry. `where` begins every text: the object's key. */
