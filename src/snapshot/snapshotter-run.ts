@@ -110,7 +110,7 @@ export class SnapshotterRun {
     this.#report = new ReplayReport(logger);
     this.#schedule = new SnapshotSchedule(rules);
     this.#schedule.notBeforeMs = memory.notBeforeMs;
-    this.#retention = new Retention({ store, clusterId, logger, clock, pulse: this.#pulse, retries: this.#retries, rules: rules.retention });
+    this.#retention = new Retention({ store, clusterId, logger, clock, pulse: this.#pulse, rules: rules.retention });
   }
 
   /** -1 before the store was looked into. */

@@ -117,6 +117,36 @@ function withPut(store: ObjectStore, put: ObjectStore['put']): ObjectStore {
 }
 
 describe('the snapshotter', () => {
+  test('a store in which nothing may be deleted is no trouble of the snapshots; once it may, what is old goes', async () => {
+    const world = new World(freshSeed(), { retention: { windowMs: 0, snapshotsMin: 1, unpublishedMs: 0 } });
+    const { store } = world;
+    let isForbidden = true;
+    let refused = 0;
+    const locked: ObjectStore = {
+      ...withPut(store, (key, source, options) => store.put(key, source, options)),
+      delete: (key) => {
+        if (!isForbidden) return store.delete(key);
+        refused++;
+        return Promise.reject(new OperationalError('OBJECT_STORE_REFUSED', 'no deletions here; ask'));
+      },
+    };
+    const started = world.start(locked);
+    for (let round = 0; round < 3; round++) {
+      world.log.write(30);
+      world.order();
+      const wanted = world.log.lastIndex;
+      await world.until('published', started, () => world.publishedIndex >= wanted);
+    }
+    await world.until('refused', started, () => refused > 2);
+    expect(world.log.progress).toMatchObject({ state: 'following', fault: '' });
+    isForbidden = false;
+    const has = (index: number): boolean => [...store.objects.keys()].some((key) => key.includes(`/snapshots/${String(index).padStart(16, '0')}-`));
+    await world.until('deleted', started, () => !has(world.log.published[0]!.index));
+    expect(has(world.publishedIndex)).toBe(true);
+    await world.check();
+    await world.stop(started);
+  });
+
   test('archives what is committed, makes a snapshot when asked, and goes on from it', async () => {
     const seed = freshSeed();
     const world = new World(seed);
