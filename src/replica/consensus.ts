@@ -137,9 +137,7 @@ export class Consensus {
     this.#proposals = new OwnProposals(link);
     this.#reads = new ReadRequests(this.#raft, link, () => this.#logTimeMs());
     const { logKeepBytes: keepBytes = LOG_KEEP_BYTES, logKeepBytesMax: keepBytesMax = LOG_KEEP_BYTES_MAX } = options;
-    this.#keeper = new LogKeeper({
-      log: this.#log, raft: this.#raft, logger, isConnected, keepBytes, keepBytesMax,
-    });
+    this.#keeper = new LogKeeper({ log: this.#log, raft: this.#raft, logger, isConnected, keepBytes, keepBytesMax });
     this.#stateNews = new StateNews({ id, raft: this.#raft, link, isConnected });
     this.#commitNews = new CommitNews(this.#raft, clock, (input) => this.#guard(input));
     this.#feed = observers === undefined ? undefined : new LogFeedServer({
@@ -301,7 +299,7 @@ export class Consensus {
     switch (decoded.kind) {
       case 'raft':
         this.#raft.step(decoded.message, this.#now());
-        if (decoded.message.type === MessageType.preVote) this.#members.tellMembers(from, decoded.message.index);
+        if (decoded.message.type === MessageType.preVote) this.#members.tellMembers(from);
         return;
       case 'forward':
         this.#commitNews.forwarded(from);
@@ -428,6 +426,8 @@ export class Consensus {
     const accepted = base.index > this.#delivered || (this.#awaitsSnapshot && base.index === this.#delivered);
     this.#raft.restored(base);
     this.#members.caughtUp(base.index);
+    if (base.index > this.#commit) this.#commit = base.index;
+    this.#publish();
     if (accepted) {
       this.#delivered = base.index;
       this.#awaitsSnapshot = false;
@@ -442,7 +442,7 @@ export class Consensus {
       return;
     }
     // What membership entries say that are in the snapshot, and not in the log that follows.
-    if (message.type === MessageType.snapshot) this.#members.tellMembers(message.to, 0);
+    if (message.type === MessageType.snapshot) this.#members.tellMembers(message.to);
     // The read waits for the index to be applied there.
     if (message.type === MessageType.readIndexResponse) this.#raft.tellCommit(message.to);
     const filled =
