@@ -19,14 +19,16 @@ export class RespPublisher implements Publisher {
   readonly #publishing: readonly Connection[];
   readonly #reporting: readonly Reporting[];
   readonly #logger: Logger;
+  readonly #name: string;
   #silent = false;
 
-  /** The first is the one that is preferred. */
-  constructor(addresses: readonly RespAddress[], logger: Logger) {
+  /** The first address is the one that is preferred. `name`: of this snapshotter, among those of the cluster. */
+  constructor(addresses: readonly RespAddress[], logger: Logger, name: string) {
     this.#addresses = addresses;
     this.#publishing = addresses.map((address) => new Connection(address));
     this.#reporting = addresses.map((address) => new Reporting(new Connection(address)));
     this.#logger = logger;
+    this.#name = name;
   }
 
   async publish({ index, term, manifestKey, manifestSha256, digest }: PublishedSnapshot): Promise<'published' | 'stale'> {
@@ -60,7 +62,7 @@ export class RespPublisher implements Publisher {
   }
 
   async report(progress: SnapshotterProgress): Promise<SnapshotterOrders> {
-    const json = JSON.stringify(progress);
+    const json = JSON.stringify({ name: this.#name, ...progress });
     const beganMs = performance.now();
     await within(REPORT_MS_MAX, Promise.all(this.#reporting.map((member) => member.tell(json))));
     const heard = this.#reporting.filter(({ answeredMs }) => answeredMs > beganMs - ORDERS_MS_MAX);

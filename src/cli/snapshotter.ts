@@ -51,11 +51,12 @@ export async function snapshotter(file: string | undefined, directives: readonly
   const clock = new NodeClock();
   const entropy = new NodeEntropy();
   const members = membersOf(values);
-  const publisher = new RespPublisher(addressesOf(values, members), logger);
+  const name = `snapshotter of ${values['node-id']}`;
+  const publisher = new RespPublisher(addressesOf(values, members), logger, name);
   const making = new Snapshotter({
     clusterId,
     store: await openConfiguredStore(values),
-    openFeed: () => new PeerLogFeed({ members: feedMembers(values, members), clusterSecret: values['cluster-secret'], clusterId, name: `snapshotter of ${values['node-id']}`, entropy, logger }),
+    openFeed: () => new PeerLogFeed({ members: feedMembers(values, members), clusterSecret: values['cluster-secret'], clusterId, name, entropy, logger }),
     publisher,
     clock,
     entropy,

@@ -1,5 +1,5 @@
-// What a node knows of snapshots (SnapshotPort): the published one, from the log; the snapshotter's last report; who asked for
-// one and waits. Owns the requests and the report. Makes no snapshot: the snapshotter does, in its own process.
+// What a node knows of snapshots (SnapshotPort): the published one, from the log; the last report of each snapshotter, of which the
+// best is told; who asked for one and waits. Owns the requests and the reports. Makes no snapshot: the snapshotter does, in its own process.
 //
 // What must hold: a request is answered by a published snapshot with all that was applied here when it was made, not by any
 // earlier one.
@@ -21,6 +21,15 @@ export interface SnapshotsHost {
   readonly hasObjectStore: boolean;
   readonly startedAtMs: number;
   readonly monotonicMs: () => number;
+}
+
+/** Snapshotters whose reports are kept. */
+const REPORTERS_MAX = 16;
+
+interface Heard {
+  readonly report: SnapshotterProgress;
+  /** Monotonic. */
+  readonly atMs: number;
 }
 
 interface Waiter {
@@ -47,9 +56,9 @@ export interface SnapshotInfo {
 
 export class Snapshots implements SnapshotPort {
   readonly #host: SnapshotsHost;
-  #report: SnapshotterProgress | undefined;
-  /** Monotonic: when it came; before the first, when this node started. */
-  #reportedMs: number;
+  /** By the name of the snapshotter. */
+  readonly #heard = new Map<string, Heard>();
+  readonly #startedMs: number;
   /** The newest request wants this entry in a snapshot; 0: there is none, or it is answered. */
   #wantedIndex = 0;
   #waiters: Waiter[] = [];
@@ -64,7 +73,7 @@ export class Snapshots implements SnapshotPort {
 
   constructor(host: SnapshotsHost) {
     this.#host = host;
-    this.#reportedMs = host.monotonicMs();
+    this.#startedMs = host.monotonicMs();
   }
 
   get published(): PublishedRecord | undefined {
@@ -111,10 +120,10 @@ export class Snapshots implements SnapshotPort {
   }
 
   report(json: string): string | undefined {
-    const report = reportFrom(json);
-    if (report === undefined) return undefined;
-    this.#report = report;
-    this.#reportedMs = this.#host.monotonicMs();
+    const heard = reportFrom(json);
+    if (heard === undefined) return undefined;
+    this.#heard.set(heard.name, { report: heard.report, atMs: this.#host.monotonicMs() });
+    if (this.#heard.size > REPORTERS_MAX) this.#forgetOldest();
     this.#settle();
     return JSON.stringify({ snapshotIndexMin: this.#wantedIndex } satisfies SnapshotterOrders);
   }
@@ -150,12 +159,42 @@ export class Snapshots implements SnapshotPort {
   }
 
   get #saving(): boolean {
-    const state = this.#report?.state;
-    return this.#wantedIndex > 0 || ((state === 'writing' || state === 'verifying') && this.#silentMs() <= SNAPSHOTTER_SILENT_MS);
+    if (this.#wantedIndex > 0) return true;
+    for (const heard of this.#heard.values()) {
+      const { state } = heard.report;
+      if ((state === 'writing' || state === 'verifying') && !this.#isSilent(heard)) return true;
+    }
+    return false;
   }
 
+  /** What is told of: of those that still report, one without trouble, whose archive is furthest. */
+  get #best(): Heard | undefined {
+    let best: Heard | undefined;
+    for (const heard of this.#heard.values()) {
+      const order = best === undefined ? 1 : Number(this.#isSilent(best)) - Number(this.#isSilent(heard)) || Number(best.report.fault !== '') - Number(heard.report.fault !== '') || heard.report.archivedIndex - best.report.archivedIndex;
+      if (order > 0) best = heard;
+    }
+    return best;
+  }
+
+  get #report(): SnapshotterProgress | undefined {
+    return this.#best?.report;
+  }
+
+  #isSilent({ atMs }: Heard): boolean {
+    return this.#host.monotonicMs() - atMs > SNAPSHOTTER_SILENT_MS;
+  }
+
+  /** Before the first report: since this node started. */
   #silentMs(): number {
-    return this.#host.monotonicMs() - this.#reportedMs;
+    return this.#host.monotonicMs() - (this.#best?.atMs ?? this.#startedMs);
+  }
+
+  #forgetOldest(): void {
+    let oldest: string | undefined;
+    let oldestMs = Infinity;
+    for (const [name, { atMs }] of this.#heard) if (atMs < oldestMs) [oldest, oldestMs] = [name, atMs];
+    if (oldest !== undefined) this.#heard.delete(oldest);
   }
 
   #state(): string {
@@ -223,7 +262,7 @@ const COUNTS = [
 const TEXT_CHARS_MAX = 1000;
 
 /** Whoever is connected may send one: nothing of it is believed but its form. */
-function reportFrom(json: string): SnapshotterProgress | undefined {
+function reportFrom(json: string): { readonly name: string; readonly report: SnapshotterProgress } | undefined {
   let value: unknown;
   try {
     value = JSON.parse(json);
@@ -231,8 +270,8 @@ function reportFrom(json: string): SnapshotterProgress | undefined {
     return undefined;
   }
   if (typeof value !== 'object' || value === null) return undefined;
-  const given = value as Partial<Record<keyof SnapshotterProgress, unknown>>;
-  const { state, fault } = given;
+  const given = value as Partial<Record<keyof SnapshotterProgress | 'name', unknown>>;
+  const { name, state, fault } = given;
   if (typeof state !== 'string' || typeof fault !== 'string') return undefined;
   const numbers = Object.fromEntries(
     COUNTS.map((name) => {
@@ -240,7 +279,8 @@ function reportFrom(json: string): SnapshotterProgress | undefined {
       return [name, typeof number === 'number' && number >= 0 && number <= Number.MAX_SAFE_INTEGER ? Math.floor(number) : 0];
     }),
   ) as Record<(typeof COUNTS)[number], number>;
-  return { ...numbers, state: clean(state) as SnapshotterProgress['state'], fault: clean(fault) };
+  const report = { ...numbers, state: clean(state) as SnapshotterProgress['state'], fault: clean(fault) };
+  return { name: typeof name === 'string' ? clean(name) : '', report };
 }
 
 /** Fit for a line of INFO. */

@@ -42,7 +42,7 @@ const orders = (index: number) => (): string => {
 };
 
 function publisherTo(...addresses: readonly RespAddress[]): RespPublisher {
-  const publisher = new RespPublisher(addresses, silentLogger);
+  const publisher = new RespPublisher(addresses, silentLogger, 'n1');
   onTestFinished(() => publisher.close());
   return publisher;
 }
@@ -52,7 +52,7 @@ const nobody: RespAddress = { host: '127.0.0.1', port: 1, password: '' };
 test('every member hears how far it is, and any of them can ask for a snapshot', async () => {
   const [first, second, third] = [await member(orders(0)), await member(orders(41)), await member(orders(12))];
   expect(await publisherTo(first, second, third).report(PROGRESS)).toEqual({ snapshotIndexMin: 41 });
-  for (const { heard } of [first, second, third]) expect(heard.join()).toContain('"state":"following"');
+  for (const { heard } of [first, second, third]) expect(heard.join()).toContain('{"name":"n1","state":"following"');
 });
 
 test('members that are gone, silent or refuse do not keep the others from being heard', async () => {

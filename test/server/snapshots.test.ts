@@ -137,6 +137,24 @@ test('the lag of the archive grows also where the snapshotter gets no log and kn
   expect(lag()).toBe(0);
 });
 
+test('of several snapshotters the best is told of, and one that is in trouble or gone does no harm', () => {
+  const node = ManualNode.leader(...STORE);
+  const client = node.connect();
+  orders(client, { name: 'a', archivedIndex: 5, fault: 'no room' });
+  expect(info(client)).toMatchObject({ rdb_last_bgsave_status: 'err', snapshotter_state: 'following' });
+  orders(client, { name: 'b', archivedIndex: 3, state: 'starting' });
+  expect(info(client)).toMatchObject({ rdb_last_bgsave_status: 'ok', snapshotter_state: 'starting' });
+  orders(client, { name: 'c', archivedIndex: 4, state: 'writing' });
+  orders(client, { name: 'b', archivedIndex: 6, state: 'following' });
+  // Whichever makes one: it is under way.
+  expect(info(client)).toMatchObject({ snapshotter_state: 'following', rdb_bgsave_in_progress: '1' });
+  node.clock.pass(SNAPSHOTTER_SILENT_MS + 1000);
+  orders(client, { name: 'a', archivedIndex: 5, fault: 'no room' });
+  expect(info(client)).toMatchObject({ rdb_last_bgsave_status: 'err', rdb_bgsave_in_progress: '0' });
+  for (let i = 0; i < 1000; i++) orders(client, { name: `many ${i}`, archivedIndex: i });
+  expect(info(client)).toMatchObject({ rdb_last_bgsave_status: 'ok' });
+});
+
 test('LASTSAVE is the start of the node, then the time of the published snapshot', () => {
   const node = ManualNode.leader(...STORE);
   const client = node.connect();
