@@ -40,6 +40,8 @@ export interface ArchiverOptions {
   readonly logger: Logger;
   /** How long an entry may wait. */
   readonly intervalMs: number;
+  /** Keys of segments that do not hold; one that is stored again does. */
+  readonly damaged: Set<string>;
 }
 
 export class Archiver {
@@ -142,6 +144,7 @@ export class Archiver {
       return store.put(segment.key, encodeSegment(clusterId, entries), { bytes });
     });
     this.#lastPutMs = this.#nowMs - begunMs;
+    this.#options.damaged.delete(segment.key);
     this.#segments.push(segment);
     this.#newest = { segment, entries };
     this.#lastIndex = lastIndex;

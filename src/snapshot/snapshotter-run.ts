@@ -185,7 +185,7 @@ export class SnapshotterRun {
     const segments = catalog.segments.filter(({ key }) => !this.#memory.damaged.has(key));
     const chain = segmentChain(segments, machine.appliedIndex);
     this.#archiver = new Archiver(
-      { clusterId, store, pulse: this.#pulse, retries: this.#retries, logger, intervalMs: rules.archiveIntervalMs },
+      { clusterId, store, pulse: this.#pulse, retries: this.#retries, logger, intervalMs: rules.archiveIntervalMs, damaged: this.#memory.damaged },
       chain.segments,
       machine.appliedIndex,
     );

@@ -1,4 +1,4 @@
-// kill -9 of the snapshotter, of its node, and of `holdfast restore`, at random moments: whatever is published holds, the log is never
+// kill -9 (and SIGTERM now and then) of the snapshotter, kill -9 of its node and of `holdfast restore`, at random moments: whatever is published holds, the log is never
 // cut beyond it, and every node starts. E2E_KILLS sets the rounds (3; with E2E_LONG=1 200), E2E_SEED repeats a run.
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
@@ -18,7 +18,7 @@ import { loadMachine, loadSnapshot, soundSnapshots } from '../../src/snapshot/st
 import { startCluster, tempDir, type Cluster } from './lib/cluster.ts';
 import { HoldfastProcess, runHoldfast, type TestNode } from './lib/node-process.ts';
 import type { Reply, RespClient } from './lib/resp.ts';
-import { pause, until } from './lib/until.ts';
+import { pause, until, within } from './lib/until.ts';
 
 const ROUNDS = Number(process.env['E2E_KILLS'] ?? (process.env['E2E_LONG'] === '1' ? 200 : 3));
 const SEED = Number(process.env['E2E_SEED'] ?? Math.floor(Math.random() * 2 ** 32));
@@ -137,8 +137,11 @@ test(`the snapshotter and its node, killed ${ROUNDS} times`, { timeout: TIMEOUT_
     await pause(delayMs);
     const killsNode = random.chance(0.4);
     if (killsNode) await node.kill9();
-    run.kill('SIGKILL');
-    await run.exited;
+    const signal = random.chance(0.25) ? 'SIGTERM' : 'SIGKILL';
+    run.kill(signal);
+    const exit = await within(`the snapshotter to end; ${where}, ${signal}`, 10_000, run.exited);
+    // Whatever it is doing, it ends at once when it is asked to.
+    if (signal === 'SIGTERM') expect(exit, where).toEqual({ code: 0, signal: null });
     await writer.stop();
     highest = Math.max(highest, writer.acknowledged);
     if (killsNode) {

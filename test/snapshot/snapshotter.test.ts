@@ -230,6 +230,31 @@ describe('the snapshotter', () => {
     expect(digestText(machine.digest())).toBe(world.log.digests[manifest.index]);
   });
 
+  test('a damaged segment that was archived again is whole: it is not asked for once more from a log that is cut', async () => {
+    const world = new World(freshSeed());
+    world.log.write(60);
+    let started = world.start();
+    await world.until('archived', started, () => world.log.progress?.archivedIndex === world.log.lastIndex);
+    await world.stop(started);
+    const { store, log } = world;
+    const last = (await readCatalog(store, 'c')).segments.at(-1)!;
+    store.damage(last.key, 200);
+    world.order();
+    let spoilt = 0;
+    let again = 0;
+    // The snapshot fails, so that another run begins, after the log has been cut.
+    const spoiling = withPut(store, async (key, source, options) => {
+      const result = await store.put(key, source, options);
+      if (key === last.key && again++ === 0) log.cut = last.lastIndex;
+      if (key.endsWith('data.rdb') && spoilt++ === 0) store.damage(key, 200);
+      return result;
+    });
+    started = world.start(spoiling);
+    await world.until('published', started, () => world.publishedIndex > 0);
+    expect([again, spoilt]).toEqual([1, 2]);
+    await world.stop(started);
+  });
+
   test('a snapshot that does not hold when it is loaded again is never published', async () => {
     const world = new World(freshSeed());
     world.log.write(60);
