@@ -44,7 +44,7 @@ function restoredMeta(dir: string, configured: string): RestoreMeta | undefined 
   if (!fs.existsSync(file)) {
     const folder = path.join(dir, RestoreFile.folder);
     if (!fs.existsSync(folder)) return undefined;
-    throw new OperationalError('DATA_DIR', `${folder} is there without its restore.json: holdfast restore did not finish, and a node made here would begin empty; run it again into a new directory, or remove the folder`);
+    throw new OperationalError('DATA_DIR', `${folder} has no restore.json: the restore, or the copy of it, did not finish, and this node would begin empty; remove the directory, and run holdfast restore (or copy it) again`);
   }
   const meta = decodeRestoreMeta(fs.readFileSync(file, 'utf8'), file);
   const { clusterId } = meta;

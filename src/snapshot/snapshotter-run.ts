@@ -11,7 +11,7 @@ import type { Logger } from '../ports/logger.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import type { PublishedSnapshot, Publisher, SnapshotterProgress, SnapshotterState } from '../ports/publisher.ts';
 import { Archiver } from './archiver.ts';
-import { type Catalog, manifestKey, readCatalog, type RetentionRules, segmentChain, snapshotFolder } from './catalog.ts';
+import { type Catalog, hasManifest, manifestKey, readCatalog, type RetentionRules, segmentChain, snapshotFolder } from './catalog.ts';
 import { encodeManifest, type SnapshotManifest } from './manifest.ts';
 import { backoffMs, isStoreTrouble, Pulse, Retries, Stopped } from './pulse.ts';
 import { applyEntry, ReplayReport, upkeep } from './replay.ts';
@@ -110,7 +110,7 @@ export class SnapshotterRun {
     this.#report = new ReplayReport(logger);
     this.#schedule = new SnapshotSchedule(rules);
     this.#schedule.notBeforeMs = memory.notBeforeMs;
-    this.#retention = new Retention({ store, clusterId, logger, clock, pulse: this.#pulse, retries: this.#retries, rules: rules.retention });
+    this.#retention = new Retention({ store, clusterId, logger, clock, pulse: this.#pulse, rules: rules.retention });
   }
 
   /** -1 before the store was looked into. */
@@ -185,7 +185,7 @@ export class SnapshotterRun {
     const segments = catalog.segments.filter(({ key }) => !this.#memory.damaged.has(key));
     const chain = segmentChain(segments, machine.appliedIndex);
     this.#archiver = new Archiver(
-      { clusterId, store, pulse: this.#pulse, retries: this.#retries, logger, intervalMs: rules.archiveIntervalMs },
+      { clusterId, store, pulse: this.#pulse, retries: this.#retries, logger, intervalMs: rules.archiveIntervalMs, damaged: this.#memory.damaged },
       chain.segments,
       machine.appliedIndex,
     );
@@ -197,6 +197,9 @@ export class SnapshotterRun {
   async #restore(catalog: Catalog): Promise<Machine> {
     const { store, logger, table, sha256, seed } = this.#options;
     const making = { table, report: this.#report };
+    for (const { folder, fault, objects } of catalog.snapshots) {
+      if (fault !== undefined && hasManifest({ folder, objects })) logger.error({ folder, reason: fault }, 'a snapshot in the object store cannot be used');
+    }
     for (const { manifest, folder } of soundSnapshots(catalog)) {
       try {
         const machine = await this.#retries.run(`loading ${folder}`, () => loadSnapshot(store, manifest, making, this.#counting));
@@ -297,14 +300,12 @@ export class SnapshotterRun {
 
   async #makeSnapshot(): Promise<void> {
     const { clock, logger } = this.#options;
-    const { orders } = this.#schedule;
     const attempt = this.#attempt();
     const beganMs = clock.monotonicMs();
     const written = await this.#write(attempt);
     if (written === undefined) return;
     const writtenMs = clock.monotonicMs();
     await this.#verify(written, attempt);
-    this.#schedule.answered(orders);
     this.#memory.failures = 0;
     const { index, bytes, keys } = this.#last;
     logger.info(
@@ -416,8 +417,7 @@ export class SnapshotterRun {
     for (;;) {
       try {
         this.#schedule.order(await publisher.report(this.progress()));
-        const wanted = this.#schedule.wantedIndex(this.#commitIndex);
-        if (wanted > 0) this.#archiver?.flush(wanted);
+        this.#archiver?.flush(this.#schedule.wantedIndex);
       } catch (thrown) {
         if (!(thrown instanceof OperationalError)) throw thrown;
       }

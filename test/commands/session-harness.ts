@@ -197,7 +197,7 @@ export class FakeServer implements ServerPort {
       return this.snapshotRefusal;
     },
     whenPublished: (_session, done) => (this.onPublished = done),
-    report: (json) => (json === '{}' ? '{"snapshotRequested":0}' : undefined),
+    report: (json) => (json === '{}' ? '{"snapshotIndexMin":0}' : undefined),
   };
   info(sections: readonly string[]): string {
     return `# ${sections.join(',')}\r\n`;

@@ -22,6 +22,8 @@ test('a machine is not made of files that do not belong together, or are damaged
   const changed = (part: Partial<typeof sidecar>): Uint8Array => encodeSidecar({ ...sidecar, ...part });
   const faults: [Uint8Array, RegExp][] = [
     [changed({ digest: { low: 1, high: 2 } }), /holdfast-digest is 0000000200000001, that of the RDB file/],
+    [changed({ state: { ...sidecar.state, databases: 1e9 } }), /has what no machine has/],
+    [changed({ state: { ...sidecar.state, settings: [['hash-max-listpack-entries', NaN]] } }), /has what no machine has/],
     [changed({ state: { ...sidecar.state, index: 1 } }), new RegExp(`holdfast-index is 1, that of the RDB file ${index}`)],
     [changed({ state: { ...sidecar.state, settings: [['hash-max-listpack-entries', 9]] } }), /has digest [0-9a-f]{16} once loaded, and was written with/],
     [changed({ machineVersion: MACHINE_VERSION + 1 }), /needs machine version/],
