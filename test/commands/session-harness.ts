@@ -295,7 +295,7 @@ export class SessionHarness {
     }
     const { table } = this.server;
     const spec = table.lookup(this.#args);
-    const fault = spec === undefined ? table.unknownFault(this.#args) : table.arityFault(spec, this.#args);
+    const fault = spec === undefined ? table.unknownFault(this.#args) : table.argumentsFault(spec, this.#args);
     this.context.command = spec;
     if (fault !== undefined) this.reply.error(fault);
     else spec!.handler(this.context);
