@@ -207,6 +207,48 @@ describe('the snapshotter', () => {
     expect(await ended).toMatchObject({ code: 'LOG_CUT', message: expect.stringMatching(/ends at entry 0.*copy cluster-c\/ from the old one/s) as string });
   });
 
+  test('an archive of another log under the same id is left alone, whether that log is shorter or longer', async () => {
+    const world = new World(freshSeed());
+    world.log.write(80);
+    world.order();
+    let started = world.start();
+    await world.until('published', started, () => world.publishedIndex > 0);
+    world.log.write(20);
+    await world.until('archived', started, () => world.log.progress?.archivedIndex === world.log.lastIndex);
+    await world.stop(started);
+    const before = new Map(world.store.objects);
+    // The cluster was made anew: its log begins at 1 once more.
+    const anew = new LogModel(new Prng(freshSeed()));
+    anew.write(30);
+    anew.orders = { snapshotIndexMin: 10 };
+    started = world.start(world.store, anew.publisher, { openFeed: () => anew.feed() });
+    await world.until('told', started, () => /reaches to entry \d+, and the log of n1 only to 32/.test(anew.progress?.fault ?? ''));
+    anew.write(200);
+    expect(await started.ended).toMatchObject({ code: 'SNAPSHOT', message: expect.stringMatching(/is of another log: entry \d+ is there of term.*move the old folder away/) as string });
+    expect(anew.published).toEqual([]);
+    expect([...world.store.objects]).toEqual([...before]);
+    // Where nothing is archived behind the snapshot, its own last entry is looked for.
+    for (const key of before.keys()) if (key.endsWith('.segment')) world.store.objects.delete(key);
+    expect(await world.start(world.store, anew.publisher, { openFeed: () => anew.feed() }).ended).toMatchObject({ code: 'SNAPSHOT' });
+    expect(anew.published).toEqual([]);
+  });
+
+  test('a log that was cut right behind the archive goes on', async () => {
+    const world = new World(freshSeed());
+    world.log.write(60);
+    world.order();
+    let started = world.start();
+    await world.until('archived', started, () => world.publishedIndex > 0 && world.log.progress?.archivedIndex === world.log.lastIndex);
+    await world.stop(started);
+    world.log.cut = world.log.lastIndex;
+    started = world.start();
+    world.log.write(10);
+    world.order();
+    const wanted = world.log.lastIndex;
+    await world.until('published', started, () => world.publishedIndex >= wanted);
+    await world.stop(started);
+  });
+
   test('a damaged segment is archived again from the log; a damaged snapshot is passed over', async () => {
     const world = new World(freshSeed());
     world.log.write(60);
