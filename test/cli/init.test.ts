@@ -12,7 +12,7 @@ test('a directory where the restore did not finish is refused: the node would be
   const dir = tempDir();
   fs.mkdirSync(path.join(dir, RestoreFile.folder));
   fs.writeFileSync(path.join(dir, RestoreFile.rdb), 'REDIS0010');
-  expect(() => make(dir)).toThrow(/holdfast restore did not finish/);
+  expect(() => make(dir)).toThrow(/the restore, or the copy of it, did not finish/);
   expect(fs.existsSync(path.join(dir, 'log.db'))).toBe(false);
   fs.writeFileSync(path.join(dir, RestoreFile.meta), encodeRestoreMeta({ clusterId: 'ab12', index: 77, term: 3, timeMs: 9, digest: '0'.repeat(16) }));
   expect(make(dir).clusterId).toBe('ab12');
