@@ -24,15 +24,17 @@ export class Faults {
   readonly #sim: Simulator;
   readonly #prng: Prng;
   readonly #pointPrng: Prng;
+  readonly #crashAt: string | undefined;
   readonly #meanGapMs: number;
   readonly enabled: readonly FaultKind[];
   readonly counts: Record<string, number> = {};
   #active = false;
 
-  constructor(sim: Simulator, prng: Prng, enabled: readonly FaultKind[], meanGapMs: number) {
+  constructor(sim: Simulator, prng: Prng, enabled: readonly FaultKind[], meanGapMs: number, crashAt: string | undefined) {
     this.#sim = sim;
     this.#prng = prng;
     this.#pointPrng = new Prng(sim.seed, 6);
+    this.#crashAt = crashAt;
     this.enabled = enabled;
     this.#meanGapMs = meanGapMs;
   }
@@ -45,7 +47,7 @@ export class Faults {
 
   /** A moment between two steps that belong together, at which a crash is worth more than at most others. */
   point(node: SimNode, what: string): void {
-    if (!this.#active || !this.enabled.includes('crash') || !this.#pointPrng.chance(POINT_CHANCE)) return;
+    if (!this.#active || !this.enabled.includes('crash') || !this.#pointPrng.chance(this.#crashAt === undefined ? POINT_CHANCE : Number(this.#crashAt === what))) return;
     const { life } = node;
     this.#sim.scheduler.after(0, () => {
       if (life === undefined || node.life !== life) return;

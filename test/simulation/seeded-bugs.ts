@@ -60,15 +60,22 @@ const STALE_READS: Partial<RunOptions> = {
   workload: { clients: 10, registers: 2, readShare: 0.8, thinkMs: 1, pipelineMax: 1, expiryShare: 0, eventualShare: 0, sessionOperationsMax: 60 },
 };
 
-/** Leaders cut off with what they could not commit, while the others write and cut their logs. */
-const DIVERGED_AND_BEHIND: Partial<RunOptions> = {
+/** Nodes cut off, while the others write and cut their logs at once; what comes back has to start from a snapshot. */
+const BEHIND: Partial<RunOptions> = {
+  nodes: 3,
   snapshots: true,
-  faults: ['isolate-leader', 'crash', 'crash-all'],
-  faultGapMs: 500,
-  chaosMs: 15_000,
+  snapshotProfile: { gapMs: 120, slowMs: 30, keepBytes: 0, keepBytesMax: 0, tidy: false },
+  faultGapMs: 400,
+  chaosMs: 12_000,
   timing: { electionTicks: 6 },
-  snapshotProfile: { gapMs: 60, slowMs: 30, keepBytes: 0, keepBytesMax: 0 },
-  workload: { clients: 6, readShare: 0.1, thinkMs: 40, pipelineMax: 4, bulkShare: 0.2 },
+};
+
+/** Leaders cut off with what they could not commit; crashes where they have just started behind a snapshot. */
+const DIVERGED_AND_BEHIND: Partial<RunOptions> = {
+  ...BEHIND,
+  faults: ['isolate-leader', 'crash'],
+  crashAt: 'a reset is on disk',
+  workload: { clients: 5, registers: 2, counters: 1, readShare: 0.05, thinkMs: 40, pipelineMax: 4, bulkShare: 0.3, eventualShare: 0, expiryShare: 0 },
 };
 
 function withoutPublishedInDigest(machine: Machine): void {
@@ -214,7 +221,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   {
     name: 'a snapshot that is older than what is applied takes over',
     bugs: { node: () => ({ link: acceptAll, machine: goesBack }) },
-    options: { ...DIVERGED_AND_BEHIND, faults: ['isolate-leader', 'one-way', 'partition', 'crash'], snapshotProfile: { gapMs: 60, slowMs: 1500, keepBytes: 0, keepBytesMax: 0 } },
+    options: { ...BEHIND, faults: ['isolate-leader', 'one-way', 'partition', 'single-link'], snapshotProfile: { ...BEHIND.snapshotProfile, slowMs: 1500 }, workload: { clients: 4, thinkMs: 20, readShare: 0.1 } },
     rules: LOST_DATA,
     seedsMax: 150,
   },

@@ -51,6 +51,8 @@ export interface RunOptions {
   readonly snapshotProfile?: Partial<SnapshotProfile>;
   /** Mean time from fault to fault. */
   readonly faultGapMs?: number;
+  /** Of the steps of a cut or an installation at which nodes crash now and then, the one at which they always do. */
+  readonly crashAt?: string;
   /** Every trace line, as it happens. */
   readonly onTrace?: (line: string) => void;
 }
@@ -132,7 +134,7 @@ export class Simulator {
       this.nodes.push(new SimNode(this, id, time, new SimDisk(profile, bugs?.disk ?? {}), bugs?.node?.(id) ?? {}));
     }
     const kinds = options.faults ?? FAULT_KINDS.filter(() => prng.chance(0.5));
-    this.faults = new Faults(this, new Prng(seed, 3), kinds, options.faultGapMs ?? 100 + prng.unit() * 1200);
+    this.faults = new Faults(this, new Prng(seed, 3), kinds, options.faultGapMs ?? 100 + prng.unit() * 1200, options.crashAt);
     const snapshotPrng = new Prng(seed, 5);
     this.snapshots = new Snapshots(this, snapshotPrng, options.snapshots ?? (bugs === undefined && snapshotPrng.chance(0.6)), bugs ?? {}, options.snapshotProfile ?? {});
     this.workload = new Workload(this, { ...workloadProfile(prng), ...options.workload }, new Prng(seed, 4));

@@ -7,6 +7,7 @@ import { LOCAL_READS, READS, WRITES } from './any-command.ts';
 import { namesOf, Twins } from './twins.ts';
 
 const SEEDS = 6;
+const SEEDS_MAX = 40;
 const STEPS = 400;
 const DAMAGE_SEEDS = 12;
 /** Seeds that failed once. */
@@ -25,8 +26,11 @@ test('machines of snapshots go on as the one that never restarted', () => {
   const called = new Map<string, number>();
   const changed = new Map<string, number>();
   const counts = { restored: 0, executed: 0, aborted: 0 };
-  const seeds = [...REGRESSIONS, ...Array.from({ length: SEEDS }, fresh)];
-  for (const seed of seeds) {
+  const idle = (): string[] => namesOf('write').filter((name) => !WITHOUT_EFFECT.has(name) && !changed.has(name));
+  const seeds = [...REGRESSIONS, ...Array.from({ length: SEEDS_MAX }, fresh)];
+  for (const [i, seed] of seeds.entries()) {
+    // More only until each command has changed something: a few seldom find what they need.
+    if (i >= REGRESSIONS.length + SEEDS && idle().length === 0) break;
     const twins = new Twins({ seed, steps: STEPS });
     expect(twins.run()).toBeUndefined();
     for (const [total, own] of [[called, twins.called], [changed, twins.changed]] as const) {
@@ -34,8 +38,7 @@ test('machines of snapshots go on as the one that never restarted', () => {
     }
     for (const name of ['restored', 'executed', 'aborted'] as const) counts[name] += twins.counts[name];
   }
-  const idle = namesOf('write').filter((name) => !WITHOUT_EFFECT.has(name) && (changed.get(name) ?? 0) === 0);
-  expect(idle, `seeds ${seeds.join()}: these changed nothing`).toEqual([]);
+  expect(idle(), `seeds ${seeds.join()}: these changed nothing`).toEqual([]);
   expect(namesOf('write').filter((name) => !called.has(name))).toEqual([]);
   expect(counts.restored).toBeGreaterThan(SEEDS);
   expect(counts.executed).toBeGreaterThan(100);
