@@ -107,6 +107,9 @@ export const RARE: ReadonlySet<string> = new Set(['flushall', 'flushdb', 'swapdb
 /** Of what is each node's own: when a key was last used, and what its tables take. */
 export const LOCAL_READS: ReadonlySet<string> = new Set(['object|freq', 'object|idletime', 'memory|usage']);
 
+/** Of these the order is that of a hash table, which is each node's own; what they give, and their cursors (hashes), are not. */
+export const UNORDERED_READS: ReadonlySet<string> = new Set(['zscan']);
+
 export const READS: Readonly<Record<string, Make>> = {
   get: (at) => ['GET', s(at)],
   mget: (at) => ['MGET', s(at), s(at)],
@@ -142,7 +145,7 @@ export const READS: Readonly<Record<string, Make>> = {
   zintercard: (at) => ['ZINTERCARD', 2, z(at), z(at)],
   zdiff: (at) => ['ZDIFF', 2, z(at), z(at)],
   zrandmember: (at) => ['ZRANDMEMBER', z(at), at.random.pick([3, -3, 20])],
-  zscan: (at) => ['ZSCAN', z(at), at.random.pick([0, 1, 3]), 'COUNT', 3],
+  zscan: (at) => ['ZSCAN', z(at), 0, 'COUNT', 1000],
   exists: (at) => ['EXISTS', any(at), any(at)],
   touch: (at) => ['TOUCH', any(at)],
   type: (at) => ['TYPE', any(at)],

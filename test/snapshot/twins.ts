@@ -13,7 +13,7 @@ import { NO_WATCH, RecordBuilder, RecordKind } from '../../src/machine/record-co
 import { Args } from '../../src/resp/args.ts';
 import { SnapshotRestore, SnapshotWriter } from '../../src/snapshot/machine-snapshot.ts';
 import { RecordedReply } from '../commands/recorded-reply.ts';
-import { RARE, READS, WRITES, type Situation, type Word } from './any-command.ts';
+import { RARE, READS, UNORDERED_READS, WRITES, type Situation, type Word } from './any-command.ts';
 import { contents } from './files.ts';
 import { resp, silentReport, table } from './log-model.ts';
 
@@ -153,7 +153,7 @@ export class Twins {
     for (const [i, machine] of this.#machines.entries()) {
       const own = picture(machine, this.#options.seed);
       const at = own.findIndex((line, n) => line !== first[n]);
-      if (at >= 0 || own.length !== first.length) return `machine ${i} shows ${own[at]?.slice(0, 300)}, the first ${first[at]?.slice(0, 300)}`;
+      if (at >= 0 || own.length !== first.length) return `machine ${i} shows ${own[at]?.slice(0, 600)}, the first ${first[at]?.slice(0, 600)}`;
     }
     return undefined;
   }
@@ -284,7 +284,8 @@ function reads(machine: Machine, seed: number): string[] {
   const names = Object.keys(READS);
   const at: Situation = { random, timeMs: machine.timeMs, appliedIndex: machine.appliedIndex };
   return Array.from({ length: READS_EACH }, (_, i) => {
-    const words = READS[names[i % names.length]!]!(at).map((word) => Buffer.from(String(word), 'latin1'));
+    const name = names[i % names.length]!;
+    const words = READS[name]!(at).map((word) => Buffer.from(String(word), 'latin1'));
     args.reset(Buffer.concat(words));
     let end = 0;
     for (const word of words) args.push(end, (end += word.length));
@@ -292,6 +293,7 @@ function reads(machine: Machine, seed: number): string[] {
     context.db = machine.keyspace.database(random.below(DATABASES));
     context.nowMs = context.logTimeMs = machine.timeMs;
     table.lookup(args)!.handler(context);
-    return `${words.join(' ')}: ${reply.take()}`;
+    const text = reply.take();
+    return `${words.join(' ')}: ${UNORDERED_READS.has(name) ? text.split('\r\n').sort().join() : text}`;
   });
 }
