@@ -4,7 +4,7 @@
 // nothing else, and that buffer is moved, not cloned. Entries that go to the engine stay in consensus's cache: those are
 // packed, once copied, into one buffer for the whole message.
 import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
-import { copyBytes } from '../base/bytes.ts';
+import { arbitraryBytes, copyBytes } from '../base/bytes.ts';
 import type { CommittedEntry, ConsensusLink, ConsensusMessage, EngineLink, EngineMessage } from '../ports/link.ts';
 
 export class PortEngineLink implements EngineLink {
@@ -91,7 +91,7 @@ function packed(entries: readonly CommittedEntry[]): { entries: readonly Committ
   let total = 0;
   for (const entry of entries) total += entry.bytes.length;
   if (total === 0) return { entries, buffer: undefined };
-  const all = new Uint8Array(total);
+  const all = arbitraryBytes(total);
   let at = 0;
   const moved = entries.map((entry) => {
     if (entry.bytes.length === 0) return entry;
