@@ -9,7 +9,7 @@ import { nowMs } from './load.mjs';
 import { childrenOf, kill, requireDisk } from './processes.mjs';
 import { Client } from './resp.mjs';
 
-const READY_MS_MAX = 600_000;
+const READY_MS_MAX = 180_000;
 const ASK_EVERY_MS = 5;
 const POLL_MS = 50;
 const CATCH_UP_MS_MAX = 600_000;
