@@ -10,11 +10,12 @@ import { fixed, printTable, record } from './lib/results.mjs';
 
 const MiB = 2 ** 20;
 const CLIENTS = 50;
+const PIPELINE = 16;
 const SAMPLE_MS = 2000;
 const FREE_BYTES_MIN = 2e9;
 const KEYS_MAX = 100_000;
 
-const LOG_BYTES = 256 * MiB;
+const LOG_BYTES = 128 * MiB;
 const KEEP_BYTES = 64 * MiB;
 const SEGMENT_BYTES = 16 * MiB;
 /** Of the past that the archive holds; it has all that was written in it. */
@@ -49,7 +50,7 @@ export async function benchSoak(options) {
 
 async function soak(node, keys, forMs) {
   const stop = { asked: false };
-  const running = closedLoop({ port: node.port, clients: CLIENTS, stop, first: (random) => stringOf(random.below(keys)) });
+  const running = closedLoop({ port: node.port, clients: CLIENTS, pipeline: PIPELINE, stop, first: (random) => stringOf(random.below(keys)) });
   // Awaited below; a failure meanwhile ends the sampling at once.
   let failed = false;
   running.catch(() => (failed = true));
@@ -92,7 +93,7 @@ function report(options, keys, { samples, rps }) {
   const halves = [samples.slice(0, half), samples.slice(half)];
   const snapshots = new Set(samples.map(({ snapshotIndex }) => snapshotIndex)).size - 1;
   const fields = { 'log on disk': 'logBytes', 'object store': 'objectBytes', 'VmRSS of the node': 'rssBytes', 'VmRSS of the snapshotter': 'snapshotterRssBytes' };
-  console.log(`${options.minutes} minutes of SET at full speed by ${CLIENTS} clients on ${keys} keys of 20 B with 100 B: ${Math.round(rps)} a second, ${snapshots} snapshots; a sample every ${SAMPLE_MS / 1000} s\n`);
+  console.log(`${options.minutes} minutes of SET at full speed by ${CLIENTS} clients at pipeline ${PIPELINE} on ${keys} keys of 20 B with 100 B: ${Math.round(rps)} a second, ${snapshots} snapshots; a sample every ${SAMPLE_MS / 1000} s\n`);
   printTable(
     ['MiB', '', 'most', 'first half', 'second half'],
     Object.entries(fields).map(([name, field]) => [name, '', ...[samples, ...halves].map((of) => fixed(most(field, of) / MiB, 1))]),
