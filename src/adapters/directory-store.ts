@@ -19,7 +19,8 @@ import type { ByteRange, ByteSource, GetOptions, ListOptions, ListPage, ListedOb
 import { ContentCheck, DAMAGED_ADVICE, SOURCE_ADVICE, assertGet, assertKey } from './object-check.ts';
 
 const READ_BYTES = 256 * KiB;
-const PAGE_OBJECTS_MAX = 1000;
+/** A page reads the names of its folders anew, so pages are large: a folder may have many more names than one page. */
+const PAGE_OBJECTS_MAX = 20_000;
 /** What another machine's process left behind has not changed for this long when a store is opened. */
 const FOREIGN_LEFTOVER_MS = 24 * 3600 * 1000;
 /** A directory can be pruned between being made and being used; a put then makes it again, this often. */
@@ -101,12 +102,21 @@ export class DirectoryStore implements ObjectStore {
   async #create(temporary: string): Promise<fs.FileHandle> {
     for (let attempt = 1; ; attempt++) {
       try {
+        await this.#refuseLinks(dirname(temporary));
         await this.#makeDirectories(dirname(temporary));
         return await fs.open(temporary, 'wx', 0o600);
       } catch (thrown) {
         if (codeOf(thrown) !== 'ENOENT' || attempt === MAKE_ATTEMPTS_MAX || !(await isThere(this.#root))) throw thrown;
       }
     }
+  }
+
+  /** An object behind a symbolic link would be stored, and not be listed. */
+  async #refuseLinks(path: string): Promise<void> {
+    if (path === this.#root) return;
+    await this.#refuseLinks(dirname(path));
+    const stats = await fs.lstat(path).catch(() => undefined);
+    if (stats?.isSymbolicLink() === true) throw new OperationalError('OBJECT_STORE_REFUSED', `${path} is a symbolic link; make it a directory, or mount there what it names`);
   }
 
   async #makeDirectories(path: string): Promise<void> {

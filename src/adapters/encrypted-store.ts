@@ -17,7 +17,8 @@
 // Valid: every chunk that is read has the right tag under its number, its being the last, this header and this name. So a
 // changed byte, chunks left out, put in another order or cut off behind the end of one, and an object put in the place of
 // another, are all found (those behind the range of a partial read excepted). What is not found: the whole object put back
-// as it was at an earlier time under the same name; the checksum in a manifest finds that.
+// as it was at an earlier time under the same name; the checksum in a manifest finds that. While the key file says `plain`
+// (encryption-keys.ts), an object that is not encrypted is read as it is, and who put it there is not known.
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
 import { must } from '../base/assert.ts';
 import { OperationalError } from '../base/errors.ts';
@@ -36,21 +37,14 @@ const SALT_BYTES = 32;
 const KEY_ID_AT = 40;
 const CIPHER = 'aes-256-gcm';
 
-export interface EncryptedStoreOptions {
-  /** What to do with an object that is not encrypted: `readable` while older ones from before encryption are still there. */
-  readonly plain: 'refused' | 'readable';
-}
-
 export class EncryptedStore implements ObjectStore {
   readonly location: string;
   readonly #inner: ObjectStore;
   readonly #keys: EncryptionKeys;
-  readonly #plain: EncryptedStoreOptions['plain'];
 
-  constructor(inner: ObjectStore, keys: EncryptionKeys, options: EncryptedStoreOptions = { plain: 'refused' }) {
+  constructor(inner: ObjectStore, keys: EncryptionKeys) {
     this.#inner = inner;
     this.#keys = keys;
-    this.#plain = options.plain;
     this.location = `${inner.location}, encrypted`;
   }
 
@@ -147,7 +141,7 @@ export class EncryptedStore implements ObjectStore {
 
   async head(key: string): Promise<ObjectInfo | undefined> {
     const info = await this.#inner.head(key);
-    if (info === undefined || this.#plain === 'refused') return info === undefined ? undefined : { ...info, bytes: this.#sizes(key, info).content };
+    if (info === undefined || this.#keys.plain === 'refused') return info === undefined ? undefined : { ...info, bytes: this.#sizes(key, info).content };
     const { header, info: stored } = await this.#header(key);
     return this.#isEncrypted(key, header) ? { ...stored, bytes: this.#sizes(key, stored).content } : stored;
   }
@@ -177,7 +171,7 @@ export class EncryptedStore implements ObjectStore {
     if (isOurs && header[MAGIC.length - 1] !== MAGIC.at(-1)) {
       throw damaged(`${this.#what(key)} has encryption format ${header[MAGIC.length - 1]}, this release reads ${MAGIC.at(-1)}; use the release that wrote it`);
     }
-    if (!isOurs && this.#plain === 'refused') throw damaged(`${this.#what(key)} is not encrypted, or its header is damaged; ${DAMAGED_ADVICE}`);
+    if (!isOurs && this.#keys.plain === 'refused') throw damaged(`${this.#what(key)} is not encrypted, or its header is damaged; ${DAMAGED_ADVICE}. If it is from before there was a key, a line "plain" in ${this.#keys.path} has such objects read`);
     return isOurs;
   }
 

@@ -3,8 +3,11 @@
 //   # ID      32 bytes, as 64 hex digits or in base64 (openssl rand -hex 32)
 //   2026-01   8f0c…
 //   2026-11   3b77…
+//   plain
 //
-// The last one encrypts, all decrypt. To rotate, append a line; a line may go when no object names its id any more.
+// The last one encrypts, all decrypt. To rotate, append a line; a line may go when no object names its id any more. The word `plain`
+// alone: objects that are not encrypted are read too, for as long as there are some from before there was a key. Without it they
+// are refused, or whoever can write to the store could put forged ones in the place of ours.
 import * as fs from 'node:fs';
 import { OperationalError, errorText } from '../base/errors.ts';
 
@@ -17,15 +20,21 @@ export class EncryptionKeys {
   /** Oldest first. */
   readonly ids: readonly string[];
   readonly newest: { readonly id: string; readonly key: Uint8Array };
+  readonly plain: 'refused' | 'readable';
   readonly #keys: ReadonlyMap<string, Uint8Array>;
 
   /** `text` is the content of the file at `path`. */
   constructor(text: string, path: string) {
     const keys = new Map<string, Uint8Array>();
     let newest: { id: string; key: Uint8Array } | undefined;
+    let plain: EncryptionKeys['plain'] = 'refused';
     text.split(/\r?\n/).forEach((line, at) => {
       const words = line.replace(/#.*/, '').trim().split(/\s+/);
       if (words[0] === '') return;
+      if (words.length === 1 && words[0] === 'plain') {
+        plain = 'readable';
+        return;
+      }
       const where = `${path}, line ${at + 1}`;
       const [id = '', encoded = ''] = words;
       // The key itself never stands in a message.
@@ -37,6 +46,7 @@ export class EncryptionKeys {
     });
     if (newest === undefined) throw refuse(`${path} has no key; write a line with an id and 32 random bytes in hex (openssl rand -hex 32)`);
     this.path = path;
+    this.plain = plain;
     this.ids = [...keys.keys()];
     this.newest = newest;
     this.#keys = keys;

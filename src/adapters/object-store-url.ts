@@ -43,7 +43,7 @@ export function parseObjectStoreUrl(text: string, base = process.cwd()): ObjectS
 function parseS3(text: string): ObjectStoreUrl {
   const url = new URL(text.replace(/^s3:/i, 'http:').replace(/^http:\/\/([^/?#]*)/, 'http://placeholder'));
   const bucket = /^s3:\/\/([^/?#]*)/i.exec(text)?.[1] ?? '';
-  if (bucket.includes('@')) throw refuse(text.replace(/\/\/[^@]*@/, '//…@'), 'credentials do not belong here; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile');
+  if (bucket.includes('@')) throw refuse(text, 'credentials do not belong here; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile');
   if (bucket.includes(':')) throw refuse(text, 'what follows s3:// is a bucket; give the server as ?endpoint=http://host:port');
   if (!BUCKET.test(bucket)) throw refuse(text, `${JSON.stringify(bucket)} is no name of a bucket: 3 to 63 lower-case letters, digits, dots and hyphens`);
   if (url.hash !== '') throw refuse(text, 'a # has no meaning here');
@@ -77,6 +77,7 @@ function decodePath(text: string, path: string): string {
 }
 
 function parseEndpoint(text: string, endpoint: string): string {
+  if (endpoint.includes('@')) throw refuse(text, 'credentials do not belong here; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile');
   let url: URL;
   try {
     url = new URL(endpoint);
@@ -84,7 +85,6 @@ function parseEndpoint(text: string, endpoint: string): string {
     throw refuse(text, `endpoint ${JSON.stringify(endpoint)} is no URL; write http://host:port or https://host`);
   }
   if (!['http:', 'https:'].includes(url.protocol)) throw refuse(text, `endpoint ${JSON.stringify(endpoint)} is neither http:// nor https://`);
-  if (url.username !== '' || url.password !== '') throw refuse(text.replaceAll(endpoint, '…'), 'credentials do not belong here; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile');
   if (url.search !== '' || url.hash !== '') throw refuse(text, `endpoint ${JSON.stringify(endpoint)} is a server and perhaps a path, without ? and #`);
   return endpoint.replace(/\/+$/, '');
 }
@@ -116,14 +116,20 @@ function parsePartBytes(text: string, value: string | undefined): number {
 }
 
 function refuse(text: string, why: string): OperationalError {
-  return new OperationalError('CONFIG', `object store ${JSON.stringify(text)}: ${why}`);
+  return new OperationalError('CONFIG', `object store ${JSON.stringify(withoutSecrets(text))}: ${why}`);
+}
+
+/** What stands where a password may, and the values of parameters that are none of ours, are not for logs. */
+function withoutSecrets(text: string): string {
+  const known = new Set<string>(PARAMETERS);
+  return text
+    .replace(/(\/\/|%2f%2f)[^/?#&]*(?:@|%40)/gi, '$1…@')
+    .replace(/([?&])([^=&#]*)=([^&#]*)/g, (all, mark: string, name: string, value: string) => (known.has(name) && !/@|%40/.test(value) ? all : `${mark}${name}=…`));
 }
 
 export interface OpenObjectStoreOptions {
   /** File with keys: what is written is encrypted. */
   readonly keyFile?: string;
-  /** With a key file: read also what was written without one. */
-  readonly plainReadable?: boolean;
   /** For S3, in tests. */
   readonly s3?: Pick<S3StoreOptions, 'attempts' | 'stallMs' | 'credentials'>;
 }
@@ -131,5 +137,5 @@ export interface OpenObjectStoreOptions {
 export async function openObjectStore(url: ObjectStoreUrl, options: OpenObjectStoreOptions = {}): Promise<ObjectStore> {
   const keys = options.keyFile === undefined ? undefined : readEncryptionKeys(options.keyFile);
   const store = url.kind === 'directory' ? await openDirectoryStore(url.path) : await openS3Store({ ...url, ...options.s3 });
-  return keys === undefined ? store : new EncryptedStore(store, keys, { plain: options.plainReadable === true ? 'readable' : 'refused' });
+  return keys === undefined ? store : new EncryptedStore(store, keys);
 }

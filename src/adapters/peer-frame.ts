@@ -200,6 +200,8 @@ export interface FrameSink {
  */
 export class FrameDecoder {
   readonly #sink: FrameSink;
+  /** Largest bulk message that is taken. */
+  bulkBytesMax = PEER_MESSAGE_BYTES_MAX;
   readonly #scratch = new Uint8Array(FRAME_HEADER_BYTES);
   #stopped = false;
 
@@ -337,7 +339,7 @@ export class FrameDecoder {
     if (meta.length !== 8 + 4 * partCount + headBytes) return 'lengths of a bulk message do not agree';
     let bytes = 0;
     for (let i = 0; i < partCount; i++) bytes += readUint32(meta, 8 + 4 * i);
-    if (bytes + headBytes > PEER_MESSAGE_BYTES_MAX) return `a bulk message claims ${bytes} bytes`;
+    if (bytes + headBytes > this.bulkBytesMax) return `a bulk message claims ${bytes} bytes`;
     if (this.#dataLeft > bytes) return 'a bulk message brings more bytes than it claims';
     if (this.#dataLeft === 0 && bytes > 0) return 'a bulk message begins without data';
     this.#bulkMeta = meta;

@@ -243,7 +243,11 @@ export class S3Store implements ObjectStore {
   async #open(key: string, range: string | undefined, etag: string | undefined): Promise<Sdk.GetObjectCommandOutput | undefined> {
     const command = new this.#sdk.GetObjectCommand({ ...this.#target(key), ...(range === undefined ? {} : { Range: range }), ...(etag === undefined ? {} : { IfMatch: etag }) });
     try {
-      return await this.#client.send(command);
+      const answer = await this.#client.send(command);
+      const from = /^bytes=(\d+)-/.exec(range ?? '')?.[1];
+      if (from === undefined || answer.ContentRange?.startsWith(`bytes ${from}-`) === true) return answer;
+      (answer.Body as Readable | undefined)?.destroy();
+      throw new OperationalError('OBJECT_STORE_REFUSED', `reading ${this.#name(key)}: byte ${from} and what follows was asked for, and the server sent ${answer.ContentRange ?? 'the object from its beginning'}; it must support range requests`);
     } catch (thrown) {
       if (range !== undefined && (thrown as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode === 416) return undefined;
       throw s3Error(thrown, `reading ${this.#name(key)}`);
@@ -304,7 +308,12 @@ export class S3Store implements ObjectStore {
       storedBytes: Size,
       modifiedMs: LastModified?.getTime() ?? 0,
     }));
-    return { objects: found.filter(({ key }) => objectKeyFault(key) === undefined), next: answer.IsTruncated === true ? found.at(-1)?.key : undefined };
+    const last = found.at(-1)?.key;
+    // Taken for the end, it would have objects that are there look as if they were not.
+    if (answer.IsTruncated === true && last === undefined) {
+      throw new OperationalError('OBJECT_STORE_UNREACHABLE', `listing ${this.#name(prefix)}: the server says that there is more and names no object; ask again, and look after the server`);
+    }
+    return { objects: found.filter(({ key }) => objectKeyFault(key) === undefined), next: answer.IsTruncated === true ? last : undefined };
   }
 
   async delete(key: string): Promise<void> {

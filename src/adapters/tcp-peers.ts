@@ -396,8 +396,11 @@ class InboundConnection implements ObserverConnection {
     this.#timer = setInterval(() => {
       if (++this.#silentTicks >= IDLE_TICKS) this.drop(`not heard of for ${idleTimeoutMs} ms`);
     }, idleTimeoutMs / IDLE_TICKS);
-    if (observer) this.#host.observerOpened();
-    else this.#host.opened(peer);
+    // What an observer has to say fits in a head; nothing is gathered for it.
+    if (observer) {
+      this.#decoder.bulkBytesMax = 0;
+      this.#host.observerOpened();
+    } else this.#host.opened(peer);
   }
 
   #onFrames(chunk: Uint8Array): void {

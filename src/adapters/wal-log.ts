@@ -189,8 +189,7 @@ class SegmentedLog implements WalLog {
     const { entries } = append;
     this.#shape.assertFits(entries);
     if (append.hardState !== undefined) this.#hardState = append.hardState;
-    const values = append.meta === undefined ? NO_VALUES : new Map([...append.meta].map(([name, value]) => [name, copyBytes(value)]));
-    for (const [name, value] of values) this.#values.set(name, value);
+    const values = this.#remember(append.meta);
     for (const entry of entries) this.#shape.appended(entry);
     const what = entries.length === 0 ? 'an append' : `the append of entries ${entryIndex(entries[0]!)} to ${this.lastIndex}`;
     this.#take({ entries, values, flags: 0, done, state: this.#state(), what });
@@ -204,16 +203,24 @@ class SegmentedLog implements WalLog {
     this.#take({ entries: [], values: NO_VALUES, flags: 0, done: () => undefined, state: this.#state(), what: `a cut up to ${to}` });
   }
 
-  reset(base: LogBase, hardState: HardState, done: (error?: Error) => void): void {
+  reset(base: LogBase, hardState: HardState, done: (error?: Error) => void, meta?: ReadonlyMap<string, Uint8Array>): void {
     assert(!this.#closed, 'reset of a closed log');
     this.#hardState = hardState;
     this.#shape = new LogShape(base);
     const what = `the start behind a snapshot at ${base.index}`;
-    this.#take({ entries: [], values: NO_VALUES, flags: FrameFlag.emptied, done, state: this.#state(), what });
+    this.#take({ entries: [], values: this.#remember(meta), flags: FrameFlag.emptied, done, state: this.#state(), what });
   }
 
   cutKeeping(bytes: number): number {
     return this.#shape.cutKeeping(bytes);
+  }
+
+  #remember(meta: ReadonlyMap<string, Uint8Array> | undefined): ReadonlyMap<string, Uint8Array> {
+    if (meta === undefined) return NO_VALUES;
+    const values = new Map<string, Uint8Array>();
+    for (const [name, value] of meta) values.set(name, copyBytes(value));
+    for (const [name, value] of values) this.#values.set(name, value);
+    return values;
   }
 
   #state(): FrameState {

@@ -154,6 +154,11 @@ class Recovery {
       this.shape = new LogShape(head.base);
       this.places.clear();
     }
+    if (this.shape !== undefined && entries.length > 0 && head.firstIndex <= this.shape.base.index) {
+      // It replaces all that is here, from before where the first segment begins: what that followed is gone with its segments.
+      this.shape = undefined;
+      this.places.clear();
+    }
     const shape = (this.shape ??= new LogShape(startOf(head)));
     if (complete) this.values.clear();
     for (const [name, value] of head.values) this.values.set(name, value);

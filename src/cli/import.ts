@@ -3,7 +3,7 @@
 // the data take.
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
-import { OperationalError } from '../base/errors.ts';
+import { errorText, OperationalError } from '../base/errors.ts';
 import { KiB, MiB } from '../base/limits.ts';
 import type { Database, Handle } from '../keyspace/database.ts';
 import { Keyspace } from '../keyspace/keyspace.ts';
@@ -73,7 +73,8 @@ async function load(file: string, databases: number, line: ProgressLine): Promis
     return { keyspace, report: reader.end() };
   } catch (thrown) {
     if (thrown instanceof OperationalError) throw new OperationalError(thrown.code, `${file}: ${thrown.message}; nothing was sent`, { cause: thrown });
-    throw thrown;
+    if ((thrown as NodeJS.ErrnoException).code === undefined) throw thrown;
+    throw new OperationalError('CONFIG', `${file} cannot be read: ${errorText(thrown)}; nothing was sent`, { cause: thrown });
   }
 }
 

@@ -41,7 +41,11 @@ export function initWith(values: Readonly<ConfigValues>, rejoin: boolean): DataD
 /** What the new cluster goes on from, where `holdfast restore` made this directory. */
 function restoredMeta(dir: string, configured: string): RestoreMeta | undefined {
   const file = path.join(dir, RestoreFile.meta);
-  if (!fs.existsSync(file)) return undefined;
+  if (!fs.existsSync(file)) {
+    const folder = path.join(dir, RestoreFile.folder);
+    if (!fs.existsSync(folder)) return undefined;
+    throw new OperationalError('DATA_DIR', `${folder} has no restore.json: the restore, or the copy of it, did not finish, and this node would begin empty; remove the directory, and run holdfast restore (or copy it) again`);
+  }
   const meta = decodeRestoreMeta(fs.readFileSync(file, 'utf8'), file);
   const { clusterId } = meta;
   if (configured !== '' && configured !== clusterId) {

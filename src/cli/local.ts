@@ -10,6 +10,7 @@ import { loadConfig } from '../server/config-file.ts';
 import { initWith } from './init.ts';
 import { nodeConfigFiles } from './config-files.ts';
 import { takeOption } from './options.ts';
+import { clusterIdOf } from './store-options.ts';
 
 const PEER_PORT_OFFSET = 10_000;
 const READY_MS_MAX = 60_000;
@@ -39,7 +40,9 @@ export async function local(words: readonly string[]): Promise<void> {
     for (const child of children.values()) child.kill(signal);
   };
 
-  for (const [i, name] of names.entries()) {
+  // All directories are there before the first node is started: what is wrong with one is told while nothing runs.
+  const clusterIds = new Map<string, string>();
+  const nodeDirectives = names.map((name, i) => {
     const nodeDir = path.join(dir, name);
     const directives = [
       '--node-id', name, '--port', String(port + i), '--bind', '127.0.0.1', '--dir', nodeDir,
@@ -50,6 +53,15 @@ export async function local(words: readonly string[]): Promise<void> {
     ];
     const { values } = loadConfig(nodeConfigFiles, undefined, directives);
     if (!fs.existsSync(path.join(nodeDir, 'identity.json'))) initWith(values, false);
+    clusterIds.set(name, clusterIdOf(values) ?? '');
+    return directives;
+  });
+  if (new Set(clusterIds.values()).size > 1) {
+    const which = [...clusterIds].map(([name, id]) => `${name} of ${id}`).join(', ');
+    throw new OperationalError('CONFIG', `${dir} holds nodes of different clusters (${which}); give --nodes as many as the cluster was made or restored with, or another --dir`);
+  }
+  for (const [i, name] of names.entries()) {
+    const directives = nodeDirectives[i] ?? [];
     const child = spawn(process.execPath, [fileURLToPath(new URL('./main.js', import.meta.url)), 'serve', ...directives], {
       stdio: ['ignore', 'inherit', 'inherit'],
       // Ctrl-C reaches the whole group of the terminal; this process passes it on, so that each node hears it once.

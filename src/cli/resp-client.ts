@@ -16,6 +16,8 @@ export interface RespAddress {
 }
 
 const CONNECT_MS_MAX = 10_000;
+/** A machine that is gone is found out even while an answer may take its time. */
+const KEEP_ALIVE_MS = 10_000;
 /** Commands gathered before they are written; and unanswered ones above which `room` waits. */
 const WRITE_BYTES = 64 * 1024;
 const PENDING_BYTES_MAX = 4 * 1024 * 1024;
@@ -55,10 +57,10 @@ export class RespClient {
     socket.on('close', () => this.#end('the connection ended'));
   }
 
-  static async connect({ host, port, path, password }: RespAddress): Promise<RespClient> {
+  static async connect({ host, port, path, password }: RespAddress, timeoutMs = CONNECT_MS_MAX): Promise<RespClient> {
     const address = path ?? `${host}:${port}`;
     const socket = await new Promise<net.Socket>((resolve, reject) => {
-      const dialled = net.connect({ ...(path === undefined ? { host, port } : { path }), timeout: CONNECT_MS_MAX });
+      const dialled = net.connect({ ...(path === undefined ? { host, port } : { path }), timeout: timeoutMs });
       const fail = (reason: string): void => {
         dialled.destroy();
         reject(new OperationalError('PEER', `no connection to ${address}: ${reason}; is the node running there?`));
@@ -71,8 +73,19 @@ export class RespClient {
         resolve(dialled);
       });
     });
+    socket.setKeepAlive(true, KEEP_ALIVE_MS);
     const client = new RespClient(socket, address);
-    if (password !== '') await client.ask('AUTH', password);
+    if (password === '') return client;
+    // A node that is stopped takes connections and answers nothing.
+    const timer = setTimeout(() => client.#end('no answer to AUTH'), timeoutMs);
+    try {
+      await client.ask('AUTH', password);
+    } catch (thrown) {
+      client.close();
+      throw thrown;
+    } finally {
+      clearTimeout(timer);
+    }
     return client;
   }
 

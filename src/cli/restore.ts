@@ -1,15 +1,19 @@
 // `holdfast restore`: makes the data directories of a new cluster that goes on from a moment in the past of another one.
+//
+// What must hold: killed anywhere, it leaves nothing that a node takes for a whole restore. All folders `restore/` are there before
+// the first byte is written, and each restore.json comes after all data of all nodes; `holdfast init` refuses a folder
+// without one (init.ts), so no node of a restore that was cut short begins an empty cluster.
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
-import { OperationalError } from '../base/errors.ts';
+import { errorText, OperationalError } from '../base/errors.ts';
 import { allCommands } from '../commands/all.ts';
 import { CommandTable } from '../commands/table.ts';
-import type { Machine } from '../machine/machine.ts';
+import { digestText, type Machine } from '../machine/machine.ts';
 import type { Logger } from '../ports/logger.ts';
 import { SnapshotWriter } from '../snapshot/machine-snapshot.ts';
 import { encodeRestoreMeta, RestoreFile, type RestoreMeta } from '../snapshot/restore-files.ts';
-import { Restore, type Restored, type RestorePlan, type RestoreTarget } from '../snapshot/restore.ts';
+import { beginNewCluster, Restore, type Restored, type RestorePlan, type RestoreTarget } from '../snapshot/restore.ts';
 import { takeFlag, takeOption } from './options.ts';
 import { chooseStore } from './store-options.ts';
 import { bar, ProgressLine, rateText, sizeText, timeText } from './terminal.ts';
@@ -38,6 +42,7 @@ export async function restore(args: readonly string[]): Promise<void> {
   if (order.dryRun) {
     out(planText(await restoring.plan(order.target)));
     out('dry run: nothing was written');
+    store.close();
     return;
   }
   assertEmpty(order.dir);
@@ -45,11 +50,11 @@ export async function restore(args: readonly string[]): Promise<void> {
   const restored = await restoring.run(order.target, {
     progress: (phase, done, total) => line.show(() => bar(done, total, `${phase} ${sizeText(done)}`, rateText(done, performance.now() - startedMs))),
   });
+  store.close();
   out(planText(restored.plan));
   out(accountText(restored));
   const newId = randomBytes(8).toString('hex');
-  for (const text of writeDirectories(restored, order, newId, line)) out(text);
-  store.close();
+  for (const text of makeDirectories(restored.machine, order, newId, line)) out(text);
 }
 
 function takeOrder(words: string[]): Order {
@@ -73,15 +78,20 @@ function targetOf(toTime: string | undefined, toIndex: string | undefined, wrong
   }
   const text = toTime ?? '';
   // A time without a zone means another moment on another machine.
-  const timeMs = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)$/.test(text) ? Date.parse(text) : NaN;
+  const date = /^(\d{4}-\d\d-\d\d)T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)$/.exec(text)?.[1];
+  // A day that the month does not have would be taken for one of the next.
+  const isDay = date !== undefined && !Number.isNaN(Date.parse(date)) && new Date(date).toISOString().startsWith(date);
+  const timeMs = isDay ? Date.parse(text) : NaN;
   if (Number.isNaN(timeMs)) throw wrong(`--to-time is a moment with its zone, such as 2026-01-31T12:00:00Z, not '${text}'`);
   return { kind: 'time', timeMs };
 }
 
 function assertEmpty(dir: string): void {
-  if (fs.existsSync(dir) && fs.readdirSync(dir).length > 0) {
-    throw new OperationalError('DATA_DIR', `${dir} is there and not empty; restore only makes new directories, so give another --dir`);
-  }
+  const there = fs.existsSync(dir) ? fs.readdirSync(dir).filter((name) => name !== 'lost+found') : [];
+  if (there.length === 0) return;
+  const isCutShort = there.some((name) => fs.existsSync(path.join(dir, name, RestoreFile.folder)) && !fs.existsSync(path.join(dir, name, RestoreFile.meta)));
+  const what = isCutShort ? 'holds a restore that did not finish: remove it' : 'is there and not empty; restore only makes new directories, so give another --dir';
+  throw new OperationalError('DATA_DIR', `${dir} ${what}`);
 }
 
 function planText({ snapshot, segments, reachesTo }: RestorePlan): string {
@@ -105,31 +115,53 @@ function keysOf({ keyspace }: Machine): number {
   return keys;
 }
 
-/** One directory a node; the first is written, the others are its copies. */
-function writeDirectories({ machine, digest }: Restored, order: Order, clusterId: string, line: ProgressLine): string[] {
-  const { appliedIndex: index, appliedTerm: term, timeMs } = machine;
-  const meta: RestoreMeta = { clusterId, index, term, timeMs, digest };
+/** What it makes goes where it fails. */
+function makeDirectories(machine: Machine, order: Order, clusterId: string, line: ProgressLine): string[] {
   const dirs = Array.from({ length: order.nodes }, (_, i) => path.join(order.dir, `n${i + 1}`));
-  const [first, ...others] = dirs;
+  const made: string[] = [];
+  try {
+    fs.mkdirSync(order.dir, { recursive: true, mode: 0o700 });
+    for (const dir of dirs) {
+      // Fails where another restore was here meanwhile.
+      fs.mkdirSync(dir, { mode: 0o700 });
+      made.push(dir);
+    }
+    return writeDirectories(machine, order, dirs, clusterId, line);
+  } catch (thrown) {
+    for (const dir of made) fs.rmSync(dir, { recursive: true, force: true });
+    const { code } = thrown as NodeJS.ErrnoException;
+    if (code === undefined) throw thrown;
+    const advice = code === 'ENOSPC' || code === 'EDQUOT' ? `each of the ${order.nodes} nodes needs room for the data: make room, or give another --dir` : 'give a --dir that this user can write to';
+    throw new OperationalError('DATA_DIR', `${order.dir} cannot be written: ${errorText(thrown)}; ${advice}`, { cause: thrown });
+  }
+}
+
+/** One directory a node; the first is written, the others are its copies. */
+function writeDirectories(machine: Machine, order: Order, dirs: readonly string[], clusterId: string, line: ProgressLine): string[] {
+  beginNewCluster(machine);
+  const { appliedIndex: index, appliedTerm: term, timeMs } = machine;
+  const meta: RestoreMeta = { clusterId, index, term, timeMs, digest: digestText(machine.digest()) };
+  for (const dir of dirs) {
+    fs.mkdirSync(path.join(dir, RestoreFile.folder), { mode: 0o700 });
+    syncPath(dir);
+  }
+  syncPath(order.dir);
+  const [first = order.dir, ...others] = dirs;
   const writer = new SnapshotWriter(machine, Date.now());
-  const inFirst = (file: string): string => path.join(first ?? order.dir, file);
-  fs.mkdirSync(inFirst(RestoreFile.folder), { recursive: true, mode: 0o700 });
-  writeSynced(inFirst(RestoreFile.rdb), chunksOf(writer, line));
-  writeSynced(inFirst(RestoreFile.sidecar), [writer.sidecar()]);
+  writeSynced(path.join(first, RestoreFile.rdb), chunksOf(writer, line));
+  writeSynced(path.join(first, RestoreFile.sidecar), [writer.sidecar()]);
   for (const dir of others) {
-    fs.mkdirSync(path.join(dir, RestoreFile.folder), { recursive: true, mode: 0o700 });
     for (const file of [RestoreFile.rdb, RestoreFile.sidecar]) {
-      fs.copyFileSync(inFirst(file), path.join(dir, file), fs.constants.COPYFILE_FICLONE);
+      fs.copyFileSync(path.join(first, file), path.join(dir, file), fs.constants.COPYFILE_FICLONE);
       syncPath(path.join(dir, file));
     }
   }
   for (const dir of dirs) {
     writeSynced(path.join(dir, RestoreFile.meta), [Buffer.from(encodeRestoreMeta(meta), 'utf8')]);
-    for (const folder of [path.join(dir, RestoreFile.folder), dir]) syncPath(folder);
+    syncPath(path.join(dir, RestoreFile.folder));
   }
-  syncPath(order.dir);
   return [
-    `made ${dirs.join(', ')} for the new cluster ${clusterId}, ${sizeText(writer.bytes)} each`,
+    `made ${dirs.join(', ')} for the new cluster ${clusterId}, ${sizeText(writer.bytes)} each, digest ${meta.digest}`,
     `start it here with: holdfast local --nodes ${order.nodes} --dir ${order.dir}`,
     'or take each directory to its machine, and there: holdfast init FILE, holdfast serve FILE',
   ];

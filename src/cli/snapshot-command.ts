@@ -2,14 +2,14 @@
 // stock redis-server loads, and a new one.
 import fs from 'node:fs';
 import path from 'node:path';
-import { OperationalError } from '../base/errors.ts';
+import { errorText, OperationalError } from '../base/errors.ts';
 import { allCommands } from '../commands/all.ts';
 import { CommandTable } from '../commands/table.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import { openSegment } from '../snapshot/archiver.ts';
-import { type Catalog, readCatalog, segmentChain, type StoredSnapshot } from '../snapshot/catalog.ts';
+import { type Catalog, hasManifest, readCatalog, segmentChain, type StoredSnapshot } from '../snapshot/catalog.ts';
 import { ReplayReport } from '../snapshot/replay.ts';
-import { loadSnapshot, partOf, soundSnapshots, type SoundSnapshot } from '../snapshot/stored-snapshot.ts';
+import { isSnapshotFault, loadSnapshot, partOf, soundSnapshots, type SoundSnapshot } from '../snapshot/stored-snapshot.ts';
 import { takeFlag, takeOption } from './options.ts';
 import { errorOf, parseAddress, RespClient } from './resp-client.ts';
 import { chooseStore } from './store-options.ts';
@@ -68,19 +68,38 @@ function takeSnapshot(catalog: Catalog, words: string[]): SoundSnapshot {
   throw new OperationalError('SNAPSHOT', `there is no whole snapshot${text === undefined ? '' : ` at index ${text}${broken === undefined ? '' : ` (${broken})`}`}; there are: ${there}`);
 }
 
+/** Says of each whether it holds, and fails where one does not. */
 async function verify(words: string[]): Promise<void> {
   const all = takeFlag(words, 'all');
   const index = words.includes('--index') ? ['--index', takeOption(words, 'index') ?? ''] : [];
   const { store, clusterId } = await chooseStore(words);
-  const catalog = await readCatalog(store, clusterId);
-  const snapshots = all ? soundSnapshots(catalog) : [takeSnapshot(catalog, index)];
   const line = new ProgressLine();
-  for (const snapshot of snapshots) print(await verifySnapshot(store, snapshot, line));
-  const oldest = snapshots.at(-1);
-  print(await verifyArchive(store, clusterId, catalog, oldest?.index ?? 0, line));
-  const faulty = catalog.snapshots.filter(({ fault }) => fault !== undefined);
-  for (const { folder, fault } of faulty) print(`${folder}: ${fault ?? ''}`);
-  store.close();
+  try {
+    const catalog = await readCatalog(store, clusterId);
+    const snapshots = all ? soundSnapshots(catalog) : [takeSnapshot(catalog, index)];
+    let faults = 0;
+    const fault = (text: string): void => {
+      faults++;
+      print(text);
+    };
+    for (const snapshot of snapshots) {
+      try {
+        print(await verifySnapshot(store, snapshot, line));
+      } catch (thrown) {
+        if (!isSnapshotFault(thrown)) throw thrown;
+        fault(`${snapshot.folder}: does not hold: ${thrown.message}`);
+      }
+    }
+    await verifyArchive(store, clusterId, catalog, snapshots.at(-1)?.index ?? 0, line, fault);
+    for (const one of catalog.snapshots) {
+      // Without a manifest it is under way, or its writer has died: no snapshot, and no fault.
+      if (one.fault !== undefined) (hasManifest(one) ? fault : print)(`${one.folder}: ${one.fault}`);
+    }
+    if (faults > 0) throw new OperationalError('SNAPSHOT', `${faults} of the above ${faults === 1 ? 'does' : 'do'} not hold: look after ${store.location}, and have a new snapshot made (holdfast snapshot create)`);
+  } finally {
+    line.clear();
+    store.close();
+  }
 }
 
 async function verifySnapshot(store: ObjectStore, { manifest, folder }: SoundSnapshot, line: ProgressLine): Promise<string> {
@@ -98,18 +117,26 @@ async function verifySnapshot(store: ObjectStore, { manifest, folder }: SoundSna
   return `${folder}: loaded, ${sizeText(bytes)}, digest ${manifest.digest} as written (${rateText(bytes, elapsedMs())})`;
 }
 
-async function verifyArchive(store: ObjectStore, clusterId: string, catalog: Catalog, from: number, line: ProgressLine): Promise<string> {
+async function verifyArchive(store: ObjectStore, clusterId: string, catalog: Catalog, from: number, line: ProgressLine, fault: (text: string) => void): Promise<void> {
   const chain = segmentChain(catalog.segments, from);
   const total = chain.segments.reduce((sum, { storedBytes }) => sum + storedBytes, 0);
   let done = 0;
+  let broken = 0;
   for (const segment of chain.segments) {
-    const entries = await openSegment(store, clusterId, segment);
-    for (let step = await entries.next(); step.done !== true; step = await entries.next());
+    try {
+      const entries = await openSegment(store, clusterId, segment);
+      for (let step = await entries.next(); step.done !== true; step = await entries.next());
+    } catch (thrown) {
+      if (!isSnapshotFault(thrown)) throw thrown;
+      broken++;
+      fault(`${segment.key}: does not hold: ${thrown.message}`);
+    }
     done += segment.storedBytes;
     line.show(() => bar(done, total, `segment ${segment.firstIndex} to ${segment.lastIndex}`));
   }
   line.clear();
-  return `archive: ${chain.segments.length} segments read, entries ${from + 1} to ${chain.lastIndex} are whole${chain.hasGap ? '; then entries are missing' : ''}`;
+  if (broken === 0) print(`archive: ${chain.segments.length} segments read, entries ${from + 1} to ${chain.lastIndex} are whole`);
+  if (chain.hasGap) fault(`archive: entries are missing behind ${chain.lastIndex}`);
 }
 
 async function exportRdb(words: string[]): Promise<void> {
@@ -122,7 +149,9 @@ async function exportRdb(words: string[]): Promise<void> {
   const part = partOf(manifest, 'data');
   const line = new ProgressLine();
   const temporary = `${file}.${process.pid}.tmp`;
-  const handle = await fs.promises.open(temporary, 'wx', 0o600);
+  const handle = await fs.promises.open(temporary, 'wx', 0o600).catch((thrown: unknown) => {
+    throw new OperationalError('CONFIG', `command line: --out: ${file} cannot be written: ${errorText(thrown)}`, { cause: thrown });
+  });
   try {
     let done = 0;
     // Its length and SHA-256 are checked behind the last chunk: the name is given only then.
@@ -137,7 +166,8 @@ async function exportRdb(words: string[]): Promise<void> {
   } catch (thrown) {
     await handle.close().catch(() => {});
     await fs.promises.rm(temporary, { force: true });
-    throw thrown;
+    if (thrown instanceof OperationalError || (thrown as NodeJS.ErrnoException).code === undefined) throw thrown;
+    throw new OperationalError('CONFIG', `command line: --out: ${file} cannot be written: ${errorText(thrown)}`, { cause: thrown });
   } finally {
     line.clear();
     store.close();

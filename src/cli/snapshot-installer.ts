@@ -9,7 +9,7 @@ import { errorText, OperationalError } from '../base/errors.ts';
 import { KiB, MiB } from '../base/limits.ts';
 import type { LogBase } from '../base/log-base.ts';
 import type { CommandTable } from '../commands/table.ts';
-import { digestText, type Machine, type MachineReport } from '../machine/machine.ts';
+import { digestText, type Machine, MACHINE_VERSION, type MachineReport } from '../machine/machine.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { SnapshotReference } from '../ports/link.ts';
 import type { Logger } from '../ports/logger.ts';
@@ -18,7 +18,7 @@ import { decodeReference } from '../replica/snapshot-reference.ts';
 import type { SnapshotInstaller } from '../replica/installation.ts';
 import { readCatalog } from '../snapshot/catalog.ts';
 import { SnapshotRestore } from '../snapshot/machine-snapshot.ts';
-import { decodeManifest, type SnapshotManifest, type SnapshotPart } from '../snapshot/manifest.ts';
+import { decodeManifest, MANIFEST_BYTES_MAX, type SnapshotManifest, type SnapshotPart } from '../snapshot/manifest.ts';
 import { decodeRestoreMeta, RestoreFile, type RestoreMeta } from '../snapshot/restore-files.ts';
 import { partOf, soundSnapshots, type SnapshotFacts, type SnapshotSource } from '../snapshot/stored-snapshot.ts';
 
@@ -28,6 +28,9 @@ const PIECE_BYTES = 32 * KiB;
 const REPORT_MS = 5000;
 const RETRY_MS_MIN = 500;
 const RETRY_MS_MAX = 30_000;
+/** Of the looks for a published snapshot that fail, the first are told, and then one in so many. */
+const CONFIRM_FAILURES_TOLD = 3;
+const CONFIRM_TOLD_EVERY = 20;
 /** Failures without one byte between them after which a download that consensus asked for is given up. */
 const ATTEMPTS = 6;
 
@@ -85,6 +88,41 @@ export class StoredSnapshots implements SnapshotInstaller {
     this.#named(snapshot).then(done, (thrown: unknown) => done(errorText(thrown)));
   }
 
+  confirm(wanted: () => SnapshotReference, done: (found: SnapshotReference) => void): void {
+    const { openStore, logger, clock } = this.#options;
+    if (openStore === undefined) {
+      logger.warn({ index: wanted().index }, 'a snapshot is published and this node has no object store to find it in: its log is not cut, and grows; set object-store, as on the other nodes');
+      return;
+    }
+    const look = async (failures: number): Promise<void> => {
+      const snapshot = wanted();
+      const reason = await this.#missing(snapshot);
+      if (reason === undefined) {
+        done(snapshot);
+        return;
+      }
+      const seconds = backoffMs(failures) / 1000;
+      const isTold = failures <= CONFIRM_FAILURES_TOLD || failures % CONFIRM_TOLD_EVERY === 0;
+      if (isTold) logger.warn({ index: snapshot.index, reason, seconds }, 'a snapshot is published that this node does not find in its object store: its log is not cut, and grows until it does');
+      clock.after(seconds * 1000, () => void look(failures + 1));
+    };
+    void look(1);
+  }
+
+  /** Why this node could not start from it, as far as a look tells. */
+  async #missing(snapshot: SnapshotReference): Promise<string | undefined> {
+    try {
+      const { store, manifest } = await this.#manifestOf(snapshot);
+      for (const { key, bytes } of [partOf(manifest, 'data'), partOf(manifest, 'state')]) {
+        const found = (await store.head(key))?.bytes;
+        if (found !== bytes) return `${key} has ${found ?? 'no'} bytes, not ${bytes}`;
+      }
+      return undefined;
+    } catch (thrown) {
+      return errorText(thrown);
+    }
+  }
+
   async #newest(base: LogBase): Promise<Machine> {
     const faults: string[] = [];
     for (const candidate of await this.#candidates(base, faults)) {
@@ -115,16 +153,28 @@ export class StoredSnapshots implements SnapshotInstaller {
   }
 
   async #named(snapshot: SnapshotReference): Promise<Machine> {
-    const reference = decodeReference(snapshot.reference);
-    if (reference === undefined) throw new OperationalError('SNAPSHOT', 'the leader names a snapshot in a way that this release does not know');
+    const { store, manifest, key } = await this.#manifestOf(snapshot);
+    return this.#load({ facts: manifest, from: key, source: this.#objects(store, manifest, ATTEMPTS) });
+  }
+
+  /** What the reference names, if it is what it says. */
+  async #manifestOf({ index, term, reference }: SnapshotReference): Promise<{ store: ObjectStore; manifest: SnapshotManifest; key: string }> {
+    const named = decodeReference(reference);
+    if (named === undefined) throw new OperationalError('SNAPSHOT', 'the snapshot is named in a way that this release does not know');
+    const { key, sha256 } = named;
     const store = await this.#openStore();
     if (store === undefined) throw new OperationalError('CONFIG', 'object-store: none is set on this node; name it, as on the other nodes');
-    const manifest = decodeManifest(await readObject(store, reference.key, { sha256: reference.sha256 }), reference.key);
-    const { index, term } = snapshot;
-    if (manifest.clusterId !== this.#options.clusterId || manifest.index !== index || manifest.term !== term) {
-      throw new OperationalError('SNAPSHOT', `${reference.key} is of entry ${manifest.index}/${manifest.term} of cluster ${manifest.clusterId}; ${index}/${term} of cluster ${this.#options.clusterId} was named`);
+    const bytes = (await store.head(key))?.bytes;
+    if (bytes !== undefined && bytes > MANIFEST_BYTES_MAX) throw new OperationalError('SNAPSHOT', `${key} is no manifest: it has ${bytes} bytes`);
+    const manifest = decodeManifest(await readObject(store, key, { sha256 }), key);
+    const { clusterId } = this.#options;
+    if (manifest.clusterId !== clusterId || manifest.index !== index || manifest.term !== term) {
+      throw new OperationalError('SNAPSHOT', `${key} is of entry ${manifest.index}/${manifest.term} of cluster ${manifest.clusterId}; ${index}/${term} of cluster ${clusterId} was named`);
     }
-    return this.#load({ facts: manifest, from: reference.key, source: this.#objects(store, manifest, ATTEMPTS) });
+    if (manifest.machineVersion > MACHINE_VERSION) {
+      throw new OperationalError('SNAPSHOT', `${key} needs machine version ${manifest.machineVersion}, and this release runs ${MACHINE_VERSION}: upgrade this node`);
+    }
+    return { store, manifest, key };
   }
 
   async #load({ facts, from, source }: Candidate): Promise<Machine> {
@@ -178,7 +228,14 @@ export class StoredSnapshots implements SnapshotInstaller {
   #readLocalMeta(): RestoreMeta | undefined {
     const file = path.join(this.#options.dir, RestoreFile.meta);
     if (!fs.existsSync(file)) return undefined;
-    const meta = decodeRestoreMeta(fs.readFileSync(file, 'utf8'), file);
+    let meta: RestoreMeta;
+    try {
+      meta = decodeRestoreMeta(fs.readFileSync(file, 'utf8'), file);
+    } catch (thrown) {
+      // The object store may have what is needed.
+      this.#options.logger.error({ reason: errorText(thrown) }, 'the snapshot that this node was restored from cannot be read');
+      return undefined;
+    }
     return meta.clusterId === this.#options.clusterId ? meta : undefined;
   }
 

@@ -51,11 +51,12 @@ export async function snapshotter(file: string | undefined, directives: readonly
   const clock = new NodeClock();
   const entropy = new NodeEntropy();
   const members = membersOf(values);
-  const publisher = new RespPublisher(addressesOf(values, members), logger);
+  const name = `snapshotter of ${values['node-id']}`;
+  const publisher = new RespPublisher(addressesOf(values, members), logger, name);
   const making = new Snapshotter({
     clusterId,
     store: await openConfiguredStore(values),
-    openFeed: () => new PeerLogFeed({ members: feedMembers(values, members), clusterSecret: values['cluster-secret'], clusterId, name: `snapshotter of ${values['node-id']}`, entropy, logger }),
+    openFeed: () => new PeerLogFeed({ members: feedMembers(values, members), clusterSecret: values['cluster-secret'], clusterId, name, entropy, logger }),
     publisher,
     clock,
     entropy,
@@ -65,7 +66,7 @@ export async function snapshotter(file: string | undefined, directives: readonly
     encryptionKeyId: encryptionKeyId(values),
     sha256: (bytes) => createHash('sha256').update(bytes).digest('hex'),
     rules: rulesOf(values),
-    seed: () => seedIn(values.dir),
+    seed: () => seedIn(values.dir, clusterId),
   });
   const end = (code: number): never => process.exit(code);
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => end(0));
@@ -122,14 +123,15 @@ function feedMembers(values: Readonly<ConfigValues>, members: readonly Member[])
 }
 
 /** The snapshot that the data directory began from, if `holdfast restore` made it. */
-async function seedIn(dir: string): Promise<Seed | undefined> {
+async function seedIn(dir: string, wanted: string): Promise<Seed | undefined> {
   const meta = path.join(dir, RestoreFile.meta);
   const text = await fs.promises.readFile(meta, 'utf8').catch((thrown: NodeJS.ErrnoException) => {
     if (thrown.code === 'ENOENT') return undefined;
     throw new OperationalError('DATA_DIR', `${meta} cannot be read: ${thrown.message}`, { cause: thrown });
   });
   if (text === undefined) return undefined;
-  const { index, term, digest } = decodeRestoreMeta(text, meta);
+  const { clusterId, index, term, digest } = decodeRestoreMeta(text, meta);
+  if (clusterId !== wanted) return undefined;
   return {
     index, term, digest,
     source: {

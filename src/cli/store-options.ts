@@ -15,9 +15,8 @@ export async function openConfiguredStore(values: Readonly<ConfigValues>): Promi
   return openStore(values['object-store'], values['object-store-key-file']);
 }
 
-/** What was stored before there was a key file stays readable. */
 async function openStore(url: string, keyFile: string): Promise<ObjectStore> {
-  return openObjectStore(parseObjectStoreUrl(url), keyFile === '' ? {} : { keyFile, plainReadable: true });
+  return openObjectStore(parseObjectStoreUrl(url), keyFile === '' ? {} : { keyFile });
 }
 
 /** Of the key that is written with; null: what is written is not encrypted. */

@@ -27,6 +27,7 @@ export const Errors = {
 } as const;
 
 export const wrongArity = (name: string): string => `ERR wrong number of arguments for '${name}' command`;
+export const longKey = (bytes: number, bytesMax: number): string => `ERR a key of ${bytes} bytes is longer than the ${bytesMax} that one may have`;
 export const invalidExpire = (name: string): string => `ERR invalid expire time in '${name}' command`;
 export const unknownSubcommand = (sub: string, command: string): string =>
   `ERR unknown subcommand '${sub.slice(0, 128)}'. Try ${command.toUpperCase()} HELP.`;

@@ -66,7 +66,8 @@ function snapshots({ reply, server }: CommandContext): void {
 }
 
 function snapshotter({ args, reply, server }: CommandContext): void {
-  const orders = server.snapshots.report(Buffer.from(args.bytes.subarray(args.start(2), args.end(2))).toString('utf8'));
+  const { bytes } = args;
+  const orders = server.snapshots.report(Buffer.from(bytes.buffer, bytes.byteOffset + args.start(2), args.end(2) - args.start(2)).toString('utf8'));
   if (orders === undefined) return reply.error('ERR the report is no JSON object with the state of a snapshotter');
   reply.bulkText(orders);
 }

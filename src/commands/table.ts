@@ -4,9 +4,10 @@
 // What must hold: names are lower case and unique among their siblings; only one level of subcommands.
 // Hot path (`lookup`): indexes typed arrays directly.
 import { assert, must } from '../base/assert.ts';
+import { KEY_BYTES_MAX } from '../keyspace/record.ts';
 import type { Args } from '../resp/args.ts';
 import { printed } from './arguments.ts';
-import { unknownSubcommand, wrongArity } from './errors.ts';
+import { longKey, unknownSubcommand, wrongArity } from './errors.ts';
 import type { CommandSpec } from './spec.ts';
 
 /** Upper to lower case for letters, harmless to the digits and dashes of names: only for hashing. */
@@ -125,12 +126,21 @@ export class CommandTable {
     return `ERR unknown command '${name.slice(0, 128)}', with args beginning with: ${shown}`;
   }
 
-  /** The error text if the number of arguments is wrong, else undefined. */
-  arityFault(spec: CommandSpec, args: Args): string | undefined {
+  /** The error text if the number of arguments is wrong or a key is too long, else undefined. */
+  argumentsFault(spec: CommandSpec, args: Args): string | undefined {
     const { arity } = spec;
-    if (arity >= 0 ? args.count === arity : args.count >= -arity) return undefined;
-    return wrongArity(this.fullName(spec));
+    if (arity >= 0 ? args.count !== arity : args.count < -arity) return wrongArity(this.fullName(spec));
+    return args.end(args.count - 1) - args.start(0) > KEY_BYTES_MAX ? longKeyFault(spec, args) : undefined;
   }
+}
+
+function longKeyFault(spec: CommandSpec, args: Args): string | undefined {
+  let fault: string | undefined;
+  pushKeyPositions(spec, args, (position) => {
+    const bytes = args.end(position) - args.start(position);
+    if (bytes > KEY_BYTES_MAX) fault ??= longKey(bytes, KEY_BYTES_MAX);
+  });
+  return fault;
 }
 
 /** Calls `push` with the position of every key among the arguments; not at all where the number of keys makes no sense. */

@@ -1,5 +1,6 @@
 // Sorted sets by ranges of ranks, scores and members: ZRANGE and all that it replaced, counts, removals, ZRANGESTORE. Every range is
 // first made into ranks [from, to); LIMIT and reversal are arithmetic on them.
+import { Slices, SLICES_MAX } from '../base/slices.ts';
 import type { ZsetView } from '../keyspace/zset-view.ts';
 import type { Args } from '../resp/args.ts';
 import { integerClamped } from './arguments.ts';
@@ -115,11 +116,31 @@ function handleRange(context: CommandContext, form: RangeForm): void {
   if (query.withScores) replyPairsHead(context, count);
   else reply.array(count);
   view.seek(query.reverse ? to - 1 : from);
+  if (view.isTree) return replyGathered(context, view, query, count);
   for (let n = 0; n < count; n++) {
     if (query.withScores) replyPair(context, view);
     else replyMember(context, view);
     if (query.reverse) view.previous();
     else view.next();
+  }
+}
+
+const members = new Slices();
+const scores = new Float64Array(SLICES_MAX);
+
+/** Replies `count` members of a tree from where the view stands on. */
+function replyGathered({ reply }: CommandContext, view: ZsetView, { withScores, reverse }: RangeQuery, count: number): void {
+  for (let left = count; left > 0; left -= members.count) {
+    view.gather(members, scores, left, reverse);
+    if (!withScores) {
+      reply.bulks(members);
+      continue;
+    }
+    for (let i = 0; i < members.count; i++) {
+      if (reply.protocol === 3) reply.array(2);
+      reply.bulk(members.bytes[members.where[i]!]!, members.starts[i]!, members.ends[i]!);
+      reply.double(scores[i]!);
+    }
   }
 }
 

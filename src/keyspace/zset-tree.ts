@@ -8,6 +8,7 @@
 // What must hold: tree and table have the same records; the tree has each under the score that its record has. No score is NaN.
 // A member's digest is over its bytes and the bits of its score.
 // Random picks go by rank, so they depend on the members and scores alone. Hot: indexes typed arrays directly.
+import type { Slices } from '../base/slices.ts';
 import type { Memory } from '../memory/allocator.ts';
 import { BTree, type MemberOrder, TREE_WORDS } from '../memory/btree.ts';
 import { BTreeCursor } from '../memory/btree-cursor.ts';
@@ -84,6 +85,24 @@ export class ZsetMembers implements MemberOrder {
 
   end(handle: Handle): number {
     return this.start(handle) + memberLength(this.#memory.words[handle >>> SEGMENT_SHIFT]!, (handle & UNIT_MASK) << 1);
+  }
+
+  /** Tells in `slices` where the members of these records are. */
+  locate(handles: Uint32Array, count: number, slices: Slices): void {
+    const { words: allWords } = this.#memory;
+    const { where, starts, ends } = slices;
+    slices.bytes = this.#memory.bytes;
+    slices.words = allWords;
+    slices.count = count;
+    for (let i = 0; i < count; i++) {
+      const handle = handles[i]!;
+      const words = allWords[handle >>> SEGMENT_SHIFT]!;
+      const word = (handle & UNIT_MASK) << 1;
+      const start = (word + (words[word + DESCRIPTOR]! & KEY_WORD_MASK)) << 2;
+      where[i] = handle >>> SEGMENT_SHIFT;
+      starts[i] = start;
+      ends[i] = start + memberLength(words, word);
+    }
   }
 
   compare(handle: Handle, bytes: Uint8Array, start: number, end: number): number {

@@ -3,12 +3,17 @@
 // first turned into ranks (`countBelow…`), then walked.
 //
 // What must hold: a packed set is a listpack of member, score, member, score… in the tree's order (zset-tree.ts).
+import { assert } from '../base/assert.ts';
+import { type Slices, SLICES_MAX } from '../base/slices.ts';
 import { BTreeCursor } from '../memory/btree-cursor.ts';
 import { Listpack } from '../memory/listpack.ts';
 import type { Internals } from './internals.ts';
 import { readScore } from './zset-score.ts';
 import type { Handle } from './types.ts';
 import type { ZsetTree } from './zset-tree.ts';
+
+/** Of the records being gathered. */
+const handles = new Uint32Array(SLICES_MAX);
 
 export class ZsetView {
   /** The member that the view stands on: memberBytes[memberStart, memberEnd). Of a packed set good until the next `load` or find. */
@@ -163,6 +168,16 @@ export class ZsetView {
   /** The score of the member that the view stands on. Of a packed set this forgets what `load` found. */
   get score(): number {
     return this.#isTree ? this.#cursor.score : readScore(this.#list, this.#list.next(this.#at));
+  }
+
+  /**
+   * Fills `members` and `scores` from where the view stands on, or back from there, with `count` or as many as there are and fit,
+   * and goes past them. Of a tree only: members of a listpack do not all stand somewhere.
+   */
+  gather(members: Slices, scores: Float64Array, count: number, backwards: boolean): void {
+    assert(this.#isTree, 'members are gathered of a tree');
+    const found = this.#cursor.take(handles, scores, Math.min(count, SLICES_MAX), backwards);
+    this.#form.members.locate(handles, found, members);
   }
 
   /**

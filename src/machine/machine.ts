@@ -276,7 +276,7 @@ export class Machine {
       context.reply.error(`ERR unknown command '${args.latin1(0).slice(0, 128)}'`);
       return;
     }
-    const fault = this.table.arityFault(spec, args);
+    const fault = this.table.argumentsFault(spec, args);
     if (fault !== undefined) {
       context.reply.error(fault);
       return;

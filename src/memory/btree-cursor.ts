@@ -50,6 +50,36 @@ export class BTreeCursor {
     if (this.#leaf !== 0) this.#at = this.#words[((this.#leaf & UNIT_MASK) << 1) + COUNT]! - 1;
   }
 
+  /** Copies what entries from here on, or back from here, hold, at most `count`, and goes past them. Returns how many there were. */
+  take(handles: Uint32Array, scores: Float64Array, count: number, backwards: boolean): number {
+    let n = 0;
+    while (n < count && this.#leaf !== 0) {
+      const words = this.#words;
+      const doubles = this.#doubles;
+      const word = (this.#leaf & UNIT_MASK) << 1;
+      const from = word + LEAF_HANDLES;
+      const fromScores = (this.#leaf & UNIT_MASK) + LEAF_SCORES;
+      let at = this.#at;
+      if (backwards) {
+        for (; at >= 0 && n < count; at--, n++) {
+          handles[n] = words[from + at]!;
+          scores[n] = doubles[fromScores + at]!;
+        }
+      } else {
+        const end = words[word + COUNT]!;
+        for (; at < end && n < count; at++, n++) {
+          handles[n] = words[from + at]!;
+          scores[n] = doubles[fromScores + at]!;
+        }
+      }
+      // On the last one that was copied; a step from there may lead to the next leaf.
+      this.#at = backwards ? at + 1 : at - 1;
+      if (backwards) this.previous();
+      else this.next();
+    }
+    return n;
+  }
+
   #enter(leaf: Handle): void {
     this.#leaf = leaf;
     this.#words = this.#memory!.words[leaf >>> SEGMENT_SHIFT]!;

@@ -24,6 +24,8 @@ export interface ClientSocket {
   readonly bufferedBytes: number;
   /** True once `end` or `destroy` was called or the connection failed: what is written goes nowhere. */
   readonly closing: boolean;
+  /** Sends bytes[0, end), which are the caller's again when it returns: what the kernel does not take at once is copied. For short ones. */
+  writeShort(bytes: Uint8Array, end: number): void;
   write(buffers: readonly Uint8Array[], done: () => void): void;
   /** Stops reading: the peer is held back by TCP. */
   pause(): void;

@@ -94,8 +94,11 @@ export type ConsensusMessage =
   | {
       readonly type: 'status';
       readonly id: number;
+      /** Of this node's log: the first that is kept, and the last. */
+      readonly firstIndex: number;
       readonly lastIndex: number;
       readonly commitIndex: number;
+      /** On disk. */
       readonly logBytes: number;
       readonly members: readonly MemberState[];
     }

@@ -79,7 +79,7 @@ export interface ObjectBody extends AsyncIterable<Uint8Array> {
 export interface ListOptions {
   /** Go on behind this key, there or not. */
   readonly after?: string;
-  /** Objects on one page; 1000 unless set, and at most. */
+  /** Objects on one page at most; without it as many as suit the store. */
   readonly limit?: number;
 }
 

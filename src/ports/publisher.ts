@@ -38,9 +38,7 @@ export interface SnapshotterProgress {
 }
 
 export interface SnapshotterOrders {
-  /** Rises with every BGSAVE. */
-  readonly snapshotRequested: number;
-  /** The next snapshot is to have this entry in it; 0: no matter. */
+  /** Somebody asked for a snapshot that has this entry in it; 0: nobody waits for one. */
   readonly snapshotIndexMin: number;
 }
 

@@ -73,6 +73,7 @@ export function handleSnapshot(core: RaftCore, m: Message): void {
 /** The driver has the state up to `base`, of a snapshot that was asked for or one that it found by itself. */
 export function restored(core: RaftCore, base: LogBase): void {
   const { log } = core;
+  assertSameHistory(core, base);
   if (base.term > core.term) core.becomeFollower(base.term, 0);
   if (base.index > log.commit) {
     if (log.matches(base.index, base.term)) {
@@ -91,6 +92,14 @@ export function restored(core: RaftCore, base: LogBase): void {
   if (asked.from === core.leader && asked.term === core.term) {
     core.send(MessageType.appendResponse, asked.from, { index: base.index, context: asked.context });
   }
+}
+
+/** What is committed here is part of every snapshot's past; one of another log, where two clusters share a name, is not served. */
+function assertSameHistory({ id, log }: RaftCore, base: LogBase): void {
+  const text = (own: string): string => `node ${id}: a snapshot at entry ${base.index} of term ${base.term} is of another log than this node's, ${own}: is it of another cluster with the same cluster-id?`;
+  const own = log.term(base.index);
+  if (base.index <= log.commit) assert(own === undefined || own === base.term, () => text(`whose entry there is of term ${own}`));
+  else assert(base.term >= (log.term(log.commit) ?? 0), () => text(`which has entries of a later term before it`));
 }
 
 export function restoreFailed(core: RaftCore, index: number): void {

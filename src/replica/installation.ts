@@ -4,6 +4,8 @@
 // What must hold:
 // - One snapshot at a time. Each request of consensus is answered once, by `restored` or `restore-failed`.
 // - A machine that was restored is used only if consensus accepts it, and then before the next entry is applied.
+// - Consensus hears of a published snapshot, behind which it cuts the log, only once this node has found it where the record
+//   says: a record is anybody's word who may write, and the object store of another node may not be ours.
 import type { LogBase } from '../base/log-base.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { EngineLink, SnapshotReference } from '../ports/link.ts';
@@ -16,6 +18,8 @@ export interface SnapshotInstaller {
   start(base: LogBase, done: (machine: Machine) => void): void;
   /** A machine of this one, or why there is none; called later. */
   restore(snapshot: SnapshotReference, done: (result: Machine | string) => void): void;
+  /** Looks, again and again, for the one that `wanted` then names, and calls `done` with the first that this node could start from. */
+  confirm(wanted: () => SnapshotReference, done: (found: SnapshotReference) => void): void;
 }
 
 export class Installation {
@@ -24,7 +28,9 @@ export class Installation {
   readonly #installer: SnapshotInstaller | undefined;
   #busy = false;
   #restored: Machine | undefined;
-  #toldIndex = 0;
+  /** The newest published, and whether one is looked for. */
+  #published: SnapshotReference | undefined;
+  #confirming = false;
 
   constructor(link: EngineLink, logger: Logger, installer: SnapshotInstaller | undefined) {
     this.#link = link;
@@ -74,11 +80,22 @@ export class Installation {
     return accepted ? machine : undefined;
   }
 
-  /** Tells consensus of a snapshot that was published, once. */
+  /** Tells consensus of a snapshot that was published, once, when it is found to be there. */
   tellPublished(machine: Machine): void {
     const { newest, index } = machine.publishing;
-    if (newest === undefined || index <= this.#toldIndex) return;
-    this.#toldIndex = index;
-    this.#link.send({ type: 'published', snapshot: { index, term: newest.term, reference: encodeReference(newest) } });
+    if (newest === undefined || index <= (this.#published?.index ?? 0)) return;
+    this.#published = { index, term: newest.term, reference: encodeReference(newest) };
+    if (!this.#confirming) this.#confirm(this.#published);
+  }
+
+  #confirm(newest: SnapshotReference): void {
+    if (this.#installer === undefined) return;
+    this.#confirming = true;
+    const wanted = (): SnapshotReference => this.#published ?? newest;
+    this.#installer.confirm(wanted, (snapshot) => {
+      this.#confirming = false;
+      this.#link.send({ type: 'published', snapshot });
+      if (wanted() !== snapshot) this.#confirm(wanted());
+    });
   }
 }

@@ -28,6 +28,7 @@ export class LogKeeper {
   readonly #options: LogKeeperOptions;
   #published: SnapshotOffer | undefined;
   #ticks = 0;
+  #warnings = 0;
 
   constructor(options: LogKeeperOptions) {
     this.#options = options;
@@ -36,6 +37,12 @@ export class LogKeeper {
   /** The record that published it is applied here. */
   published(offer: SnapshotOffer): void {
     if (offer.index <= (this.#published?.index ?? 0)) return;
+    const { log, logger } = this.#options;
+    const term = log.term(offer.index);
+    if (term !== undefined && term !== offer.term) {
+      logger.error({ index: offer.index, term: offer.term, own: term }, 'a snapshot is published that is not of this log: it is passed over');
+      return;
+    }
     this.#published = offer;
     this.#options.raft.offerSnapshot(offer);
     this.#cut();
@@ -43,7 +50,20 @@ export class LogKeeper {
 
   tick(): void {
     this.#ticks++;
-    if (this.#ticks % TICKS_BETWEEN_LOOKS === 0) this.#cut();
+    if (this.#ticks % TICKS_BETWEEN_LOOKS !== 0) return;
+    this.#cut();
+    this.#warn();
+  }
+
+  /** A log that grows is told of at twice the most that followers may need of it, and each time that it has doubled. */
+  #warn(): void {
+    const { log, logger, keepBytesMax } = this.#options;
+    const isBeyond = (bytes: number): boolean => log.cutKeeping(bytes) > log.base.index;
+    while (this.#warnings > 0 && !isBeyond(keepBytesMax * 2 ** (this.#warnings - 1))) this.#warnings--;
+    if (keepBytesMax === 0 || !isBeyond(keepBytesMax * 2 ** (this.#warnings + 1))) return;
+    this.#warnings++;
+    const megabytesMin = Math.floor((keepBytesMax * 2 ** this.#warnings) / MiB);
+    logger.warn({ megabytesMin, firstIndex: log.firstIndex, lastIndex: log.lastIndex, snapshot: this.#published?.index ?? 'none' }, 'the log grows, as no newer snapshot is published that this node finds in the object store: see the snapshotter, or make room on this disk');
   }
 
   #cut(): void {

@@ -93,7 +93,7 @@ export class Members {
       const match = role === 'leader' ? (peers.find((peer) => peer.id === member)?.match ?? -1) : -1;
       return { id: member, match, connected: this.isConnected(member), silentMs: this.silentMs(member) };
     });
-    return { type: 'status', id, lastIndex, commitIndex, logBytes: store.sizeBytes(), members: states };
+    return { type: 'status', id, firstIndex: store.firstIndex, lastIndex, commitIndex, logBytes: store.sizeBytes(), members: states };
   }
 
   #now(): number {

@@ -1,4 +1,5 @@
 // The reply of a record whose client is on another node, or that has no client: everything is taken, nothing kept.
+import type { Slices } from '../base/slices.ts';
 import type { Reply } from './reply.ts';
 
 export class NullReply implements Reply {
@@ -18,6 +19,7 @@ export class NullReply implements Reply {
   integer(_value: number): void {}
   bigInteger(_value: bigint): void {}
   bulk(_bytes: Uint8Array, _start: number, _end: number): void {}
+  bulks(_slices: Slices): void {}
   bulkText(_text: string): void {}
   bulkInteger(_value: number): void {}
   null(): void {}

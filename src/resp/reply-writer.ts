@@ -10,11 +10,14 @@
 import { assert } from '../base/assert.ts';
 import { MiB } from '../base/limits.ts';
 import { formatDouble17 } from '../base/double.ts';
+import type { Slices } from '../base/slices.ts';
 import type { Reply } from './reply.ts';
-import { ReplyPool } from './reply-pool.ts';
+import { REPLY_CHUNK_BYTES_MAX, ReplyPool } from './reply-pool.ts';
 
 const CR = 0x0d;
 const LF = 0x0a;
+/** Both, as a word in little-endian order. */
+const CR_LF = CR | (LF << 8);
 const DIGIT_0 = 0x30;
 const MINUS = 0x2d;
 const Type = {
@@ -40,8 +43,15 @@ const HEADER_BYTES_MAX = 20;
 const HOLE_BYTES = 13;
 /** Below this a loop copies faster than making a view and calling `set`. */
 const LOOP_COPY_BYTES_MAX = 32;
+/** Of those that `bulks` copies itself: two digits say how long they are. */
+const SLICE_BYTES_MAX = 100;
 /** Strings up to this length are written char by char. */
 const LOOP_TEXT_CHARS_MAX = 128;
+/** Of a bulk of each such length, up to the carriage return: four bytes as a word, of which three count below ten. */
+const BULK_HEADS = Uint32Array.from({ length: SLICE_BYTES_MAX }, (_, length) => {
+  const digits = length < 10 ? DIGIT_0 + length : (DIGIT_0 + Math.floor(length / 10)) | ((DIGIT_0 + (length % 10)) << 8);
+  return Type.bulk | (digits << 8) | (CR << (length < 10 ? 16 : 24));
+});
 const EMPTY = Buffer.alloc(0);
 
 // A mark is ((takes mod 2^3) * 2^20 + buffers filled) * 2^30 + offset: 64 GiB of pooled buffers.
@@ -50,6 +60,12 @@ const MARK_INDEX = 2 ** 20;
 const MARK_TAKES = 2 ** 3;
 /** `raw` copies in pieces of at most this. */
 const RAW_PIECE_BYTES = 64 * MiB;
+
+/** What `sendTo` sends into: a connection, as src/ports/client-listener.ts has it. */
+export interface ReplySocket {
+  writeShort(bytes: Uint8Array, end: number): void;
+  write(buffers: readonly Uint8Array[], done: () => void): void;
+}
 
 export class ReplyWriter implements Reply {
   /** The connection's protocol; HELLO sets it. */
@@ -99,6 +115,23 @@ export class ReplyWriter implements Reply {
     this.#at = 0;
     this.#takes = (this.#takes + 1) % MARK_TAKES;
     return taken;
+  }
+
+  /** Sends everything written so far, in order. */
+  sendTo(socket: ReplySocket): void {
+    if (this.#full.length > 0 || this.#at > REPLY_CHUNK_BYTES_MAX) {
+      const buffers = this.take();
+      socket.write(buffers, () => {
+        for (const buffer of buffers) this.recycle(buffer);
+      });
+      return;
+    }
+    assert(this.#openArrays === 0, 'no array is open when replies are sent');
+    socket.writeShort(this.#chunk, this.#at);
+    this.#release(this.#chunk);
+    this.#chunk = EMPTY;
+    this.#at = 0;
+    this.#takes = (this.#takes + 1) % MARK_TAKES;
   }
 
   /** Takes a buffer that `take` handed over back, once, when the socket is done with it. */
@@ -172,6 +205,32 @@ export class ReplyWriter implements Reply {
     this.#at = at + 2;
   }
 
+  bulks(slices: Slices): void {
+    const { bytes, words: allWords, where, starts, ends, count } = slices;
+    for (let i = 0; i < count; i++) {
+      const chunk = this.#chunk;
+      const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.length);
+      const room = chunk.length - (HEADER_BYTES_MAX + 2);
+      let at = this.#at;
+      for (; i < count; i++) {
+        const start = starts[i]!;
+        const length = ends[i]! - start;
+        if (length >= SLICE_BYTES_MAX || at + length > room) break;
+        const words = allWords[where[i]!]!;
+        view.setUint32(at, BULK_HEADS[length]!, true);
+        at += length < 10 ? 3 : 4;
+        chunk[at++] = LF;
+        // The last word may write over what follows, which comes next.
+        for (let from = start >>> 2, to = at; to < at + length; from++, to += 4) view.setUint32(to, words[from]!, true);
+        at += length;
+        view.setUint16(at, CR_LF, true);
+        at += 2;
+      }
+      this.#at = at;
+      if (i < count) this.bulk(bytes[where[i]!]!, starts[i]!, ends[i]!);
+    }
+  }
+
   bulkText(text: string): void {
     this.#textBulk(Type.bulk, '', text);
   }
@@ -219,6 +278,12 @@ export class ReplyWriter implements Reply {
   }
 
   double(value: number): void {
+    const whole = value | 0;
+    if (whole === value && (whole !== 0 || !Object.is(value, -0))) {
+      if (this.protocol === 3) this.#header(Type.double, whole);
+      else this.bulkInteger(whole);
+      return;
+    }
     const text = formatDouble17(value);
     if (this.protocol === 3) this.#line(Type.double, text);
     else this.bulkText(text);
@@ -295,6 +360,14 @@ export class ReplyWriter implements Reply {
 
   #nextChunk(bytesMin: number): void {
     assert(bytesMin <= MARK_OFFSET, () => `a reply buffer of ${bytesMin} bytes is beyond what a mark can hold`);
+    if (this.#full.length === 0 && this.#at > 0 && this.#at + bytesMin <= REPLY_CHUNK_BYTES_MAX) {
+      // A reply in one buffer leaves at once; copying the little there is costs less than sending two.
+      const larger = this.#pool.take(this.#at + bytesMin);
+      larger.set(this.#chunk.subarray(0, this.#at));
+      this.#release(this.#chunk);
+      this.#chunk = larger;
+      return;
+    }
     if (this.#at > 0) {
       this.#full.push(this.#chunk);
       this.#fullEnds.push(this.#at);
@@ -302,12 +375,12 @@ export class ReplyWriter implements Reply {
     } else {
       this.#release(this.#chunk);
     }
-    this.#chunk = this.#pool.take(bytesMin, this.#full.length);
+    this.#chunk = this.#pool.take(this.#full.length === 0 ? bytesMin : Math.max(bytesMin, REPLY_CHUNK_BYTES_MAX));
     this.#at = 0;
   }
 
   #release(chunk: Buffer): void {
-    if (chunk !== EMPTY) this.#pool.give(chunk);
+    if (chunk !== EMPTY) this.#pool.giveBack(chunk);
   }
 
   /** A type byte and a whole number. */
@@ -371,8 +444,11 @@ function digitsOf(value: number): number {
   if (value < 100) return 2;
   if (value < 1000) return 3;
   if (value < 10_000) return 4;
-  let digits = 5;
-  for (let limit = 100_000; value >= limit; limit *= 10) digits++;
+  if (value < 100_000) return 5;
+  if (value < 1e6) return 6;
+  if (value < 1e7) return 7;
+  let digits = 8;
+  for (let limit = 1e8; value >= limit; limit *= 10) digits++;
   return digits;
 }
 
@@ -391,10 +467,11 @@ function writeDecimal(chunk: Uint8Array, start: number, value: number): number {
     chunk[--k] = DIGIT_0 + (rest - tenth * 10);
     rest = tenth;
   }
-  while (k > at) {
-    const tenth = (rest / 10) | 0;
-    chunk[--k] = DIGIT_0 + (rest - tenth * 10);
-    rest = tenth;
+  // Of an int32 the compiler knows that it needs no floating point.
+  for (let small = rest | 0; k > at; ) {
+    const tenth = (small / 10) | 0;
+    chunk[--k] = DIGIT_0 + (small - tenth * 10);
+    small = tenth;
   }
   return end;
 }

@@ -2,6 +2,8 @@
 // a connection's output buffer; null-reply.ts takes everything and keeps nothing (records of other nodes' clients).
 // A handler cannot tell them apart, and the reply never feeds back into the state.
 
+import type { Slices } from '../base/slices.ts';
+
 export interface Reply {
   /** The connection's protocol. Only writers look at it; handlers that must differ (HGETALL's map…) use the typed calls below. */
   readonly protocol: 2 | 3;
@@ -16,6 +18,8 @@ export interface Reply {
   bigInteger(value: bigint): void;
   /** $… of bytes[start, end), copied. */
   bulk(bytes: Uint8Array, start: number, end: number): void;
+  /** $… of each of them, copied. */
+  bulks(slices: Slices): void;
   /** $… of the text as UTF-8. */
   bulkText(text: string): void;
   /** $… of the decimal digits of a safe integer. */

@@ -99,6 +99,8 @@ export interface InfoRaft {
   readonly commitIndex: number;
   readonly appliedIndex: number;
   readonly lastIndex: number;
+  /** This node's log: the first entry that is kept, and its bytes on disk. */
+  readonly log: { readonly firstIndex: number; readonly bytes: number };
   /** The other members, as far as the leader knows them; empty elsewhere. */
   readonly replicas: readonly InfoReplica[];
 }
@@ -335,6 +337,8 @@ function raftSection({ raft }: InfoSource): Field[] {
     ['raft_commit_index', raft.commitIndex],
     ['raft_applied_index', raft.appliedIndex],
     ['raft_last_index', raft.lastIndex],
+    ['raft_log_first_index', raft.log.firstIndex],
+    ['raft_log_bytes', raft.log.bytes],
   ];
 }
 

@@ -37,6 +37,7 @@ export class NodePort implements ServerPort {
   #pausedWritesOnly = false;
   #members: readonly MemberState[] = [];
   #lastIndex = 0;
+  #log = { firstIndex: 1, bytes: 0 };
   #statusAskedMs = -Infinity;
   #statusPending = false;
   #waiters: Waiter[] = [];
@@ -311,6 +312,7 @@ export class NodePort implements ServerPort {
       this.#statusPending = false;
       this.#members = status.members;
       this.#lastIndex = status.lastIndex;
+      this.#log = { firstIndex: status.firstIndex, bytes: status.logBytes };
       this.#settleWaiters();
       this.#server.flush();
       if (this.#waiters.length > 0) this.#server.options.clock.after(STATUS_WAITING_MS, () => this.#askStatus());
@@ -436,6 +438,7 @@ export class NodePort implements ServerPort {
       commitIndex: raft.commitIndex,
       appliedIndex: raft.appliedIndex,
       lastIndex: raft.lastIndex,
+      log: this.#log,
       replicas: raft.members
         .filter((member) => member.name !== raft.nodeName)
         .map((m) => ({ host: m.host, port: m.clientPort, connected: m.connected, matchIndex: m.matchIndex, lagMs: m.lagMs })),

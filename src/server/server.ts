@@ -254,7 +254,7 @@ export class Server implements EngineHost, ClientEvents {
   /** The error for a command that is not run at all, or undefined. */
   refusal(session: Session, spec: CommandSpec | undefined, args: Args): string | undefined {
     if (spec === undefined) return this.table.unknownFault(args);
-    const arity = this.table.arityFault(spec, args);
+    const arity = this.table.argumentsFault(spec, args);
     if (arity !== undefined) return arity;
     if (!session.authenticated && !spec.flags.includes('no_auth')) return Errors.noAuth;
     if (session.transaction.active && spec.insideExec === 'refuse') return 'ERR Command not allowed inside a transaction';

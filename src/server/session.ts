@@ -485,10 +485,7 @@ export class Session implements SessionPort, ReplyOrderHost, WaitingReadsHost {
     if (this.closing) return;
     if (this.writer.pendingBytes > 0) {
       this.#server.stats.outputBytes += this.writer.pendingBytes;
-      const buffers = this.writer.take();
-      this.socket.write(buffers, () => {
-        for (const buffer of buffers) this.writer.recycle(buffer);
-      });
+      this.writer.sendTo(this.socket);
       if (this.#server.overOutputLimit(this)) {
         this.#server.log.warn(
           { client: this.socket.remoteAddr, id: this.id, bytes: this.socket.bufferedBytes },

@@ -1,5 +1,5 @@
-// What a node knows of snapshots (SnapshotPort): the published one, from the log; the snapshotter's last report; who asked for
-// one and waits. Owns the requests and the report. Makes no snapshot: the snapshotter does, in its own process.
+// What a node knows of snapshots (SnapshotPort): the published one, from the log; the last report of each snapshotter, of which the
+// best is told; who asked for one and waits. Owns the requests and the reports. Makes no snapshot: the snapshotter does, in its own process.
 //
 // What must hold: a request is answered by a published snapshot with all that was applied here when it was made, not by any
 // earlier one.
@@ -21,6 +21,15 @@ export interface SnapshotsHost {
   readonly hasObjectStore: boolean;
   readonly startedAtMs: number;
   readonly monotonicMs: () => number;
+}
+
+/** Snapshotters whose reports are kept. */
+const REPORTERS_MAX = 16;
+
+interface Heard {
+  readonly report: SnapshotterProgress;
+  /** Monotonic. */
+  readonly atMs: number;
 }
 
 interface Waiter {
@@ -47,25 +56,24 @@ export interface SnapshotInfo {
 
 export class Snapshots implements SnapshotPort {
   readonly #host: SnapshotsHost;
-  #report: SnapshotterProgress | undefined;
-  /** Monotonic: when it came; before the first, when this node started. */
-  #reportedMs: number;
-  #requests = 0;
+  /** By the name of the snapshotter. */
+  readonly #heard = new Map<string, Heard>();
+  readonly #startedMs: number;
   /** The newest request wants this entry in a snapshot; 0: there is none, or it is answered. */
   #wantedIndex = 0;
   #waiters: Waiter[] = [];
   /** Since when a snapshot is being made; −1: none is. */
   #savingSinceMs = -1;
   #lastSaveSeconds = -1;
-  /** Changes by the machine's count at some indexes, in order, to tell how many came after a snapshot. */
-  #counts: { readonly index: number; readonly dirty: number }[] = [];
+  /** Changes by the machine's count at some indexes, in order, and when: to tell how many came after a snapshot, and how old the first is that is not archived. */
+  #counts: { readonly index: number; readonly dirty: number; readonly atMs: number }[] = [];
   #countedMs = -Infinity;
   #publishedSeen = 0;
   #dirtyAtSave = 0;
 
   constructor(host: SnapshotsHost) {
     this.#host = host;
-    this.#reportedMs = host.monotonicMs();
+    this.#startedMs = host.monotonicMs();
   }
 
   get published(): PublishedRecord | undefined {
@@ -102,7 +110,6 @@ export class Snapshots implements SnapshotPort {
     }
     this.#settle();
     if (this.#saving) return 'ERR Background save already in progress';
-    this.#requests++;
     this.#wantedIndex = this.#host.machine().appliedIndex;
     this.#noteSaving();
     return undefined;
@@ -113,12 +120,12 @@ export class Snapshots implements SnapshotPort {
   }
 
   report(json: string): string | undefined {
-    const report = reportFrom(json);
-    if (report === undefined) return undefined;
-    this.#report = report;
-    this.#reportedMs = this.#host.monotonicMs();
+    const heard = reportFrom(json);
+    if (heard === undefined) return undefined;
+    this.#heard.set(heard.name, { report: heard.report, atMs: this.#host.monotonicMs() });
+    if (this.#heard.size > REPORTERS_MAX) this.#forgetOldest();
     this.#settle();
-    return JSON.stringify({ snapshotRequested: this.#requests, snapshotIndexMin: this.#wantedIndex } satisfies SnapshotterOrders);
+    return JSON.stringify({ snapshotIndexMin: this.#wantedIndex } satisfies SnapshotterOrders);
   }
 
   /** Several times a second; `isThere` tells whether a session is still connected. True if somebody was answered. */
@@ -126,7 +133,7 @@ export class Snapshots implements SnapshotPort {
     const { appliedIndex, dirty } = this.#host.machine();
     if (nowMs - this.#countedMs >= COUNT_EVERY_MS) {
       this.#countedMs = nowMs;
-      this.#counts.push({ index: appliedIndex, dirty });
+      if (appliedIndex !== this.#counts.at(-1)?.index) this.#counts.push({ index: appliedIndex, dirty, atMs: nowMs });
       if (this.#counts.length > COUNTS_MAX) this.#counts = this.#counts.filter((_, i) => i % 2 === 1);
     }
     this.#waiters = this.#waiters.filter(({ session }) => isThere(session));
@@ -152,12 +159,42 @@ export class Snapshots implements SnapshotPort {
   }
 
   get #saving(): boolean {
-    const state = this.#report?.state;
-    return this.#wantedIndex > 0 || ((state === 'writing' || state === 'verifying') && this.#silentMs() <= SNAPSHOTTER_SILENT_MS);
+    if (this.#wantedIndex > 0) return true;
+    for (const heard of this.#heard.values()) {
+      const { state } = heard.report;
+      if ((state === 'writing' || state === 'verifying') && !this.#isSilent(heard)) return true;
+    }
+    return false;
   }
 
+  /** What is told of: of those that still report, one without trouble, whose archive is furthest. */
+  get #best(): Heard | undefined {
+    let best: Heard | undefined;
+    for (const heard of this.#heard.values()) {
+      const order = best === undefined ? 1 : Number(this.#isSilent(best)) - Number(this.#isSilent(heard)) || Number(best.report.fault !== '') - Number(heard.report.fault !== '') || heard.report.archivedIndex - best.report.archivedIndex;
+      if (order > 0) best = heard;
+    }
+    return best;
+  }
+
+  get #report(): SnapshotterProgress | undefined {
+    return this.#best?.report;
+  }
+
+  #isSilent({ atMs }: Heard): boolean {
+    return this.#host.monotonicMs() - atMs > SNAPSHOTTER_SILENT_MS;
+  }
+
+  /** Before the first report: since this node started. */
   #silentMs(): number {
-    return this.#host.monotonicMs() - this.#reportedMs;
+    return this.#host.monotonicMs() - (this.#best?.atMs ?? this.#startedMs);
+  }
+
+  #forgetOldest(): void {
+    let oldest: string | undefined;
+    let oldestMs = Infinity;
+    for (const [name, { atMs }] of this.#heard) if (atMs < oldestMs) [oldest, oldestMs] = [name, atMs];
+    if (oldest !== undefined) this.#heard.delete(oldest);
   }
 
   #state(): string {
@@ -166,12 +203,15 @@ export class Snapshots implements SnapshotPort {
     return this.#silentMs() > SNAPSHOTTER_SILENT_MS ? 'silent' : this.#report.state;
   }
 
-  /** A snapshotter that is gone lets the archive fall behind by as long as it is. */
+  /** What the snapshotter says, or more where this node has seen more: a snapshotter that is gone or gets no log knows of no lag. */
   #archiveLagSeconds(): number {
     const report = this.#report;
     if (report === undefined) return -1;
     const silentMs = this.#silentMs();
-    return Math.floor((report.archiveLagMs + (silentMs > SNAPSHOTTER_SILENT_MS ? silentMs : 0)) / 1000);
+    const saidMs = report.archiveLagMs + (silentMs > SNAPSHOTTER_SILENT_MS ? silentMs : 0);
+    const first = this.#counts.find(({ index }) => index > report.archivedIndex);
+    const seenMs = first === undefined ? 0 : this.#host.monotonicMs() - first.atMs;
+    return Math.floor(Math.max(saidMs, seenMs) / 1000);
   }
 
   /** Answers requests that are answered by now; true if somebody waited for it. */
@@ -220,9 +260,12 @@ const COUNTS = [
   'snapshotBytes', 'snapshotKeys',
 ] as const satisfies ReadonlyArray<keyof SnapshotterProgress>;
 const TEXT_CHARS_MAX = 1000;
+/** A report has some twenty short members. More is not even parsed: that would take as long as whoever sends it likes. */
+const REPORT_CHARS_MAX = 16_384;
 
 /** Whoever is connected may send one: nothing of it is believed but its form. */
-function reportFrom(json: string): SnapshotterProgress | undefined {
+function reportFrom(json: string): { readonly name: string; readonly report: SnapshotterProgress } | undefined {
+  if (json.length > REPORT_CHARS_MAX) return undefined;
   let value: unknown;
   try {
     value = JSON.parse(json);
@@ -230,8 +273,8 @@ function reportFrom(json: string): SnapshotterProgress | undefined {
     return undefined;
   }
   if (typeof value !== 'object' || value === null) return undefined;
-  const given = value as Partial<Record<keyof SnapshotterProgress, unknown>>;
-  const { state, fault } = given;
+  const given = value as Partial<Record<keyof SnapshotterProgress | 'name', unknown>>;
+  const { name, state, fault } = given;
   if (typeof state !== 'string' || typeof fault !== 'string') return undefined;
   const numbers = Object.fromEntries(
     COUNTS.map((name) => {
@@ -239,7 +282,8 @@ function reportFrom(json: string): SnapshotterProgress | undefined {
       return [name, typeof number === 'number' && number >= 0 && number <= Number.MAX_SAFE_INTEGER ? Math.floor(number) : 0];
     }),
   ) as Record<(typeof COUNTS)[number], number>;
-  return { ...numbers, state: clean(state) as SnapshotterProgress['state'], fault: clean(fault) };
+  const report = { ...numbers, state: clean(state) as SnapshotterProgress['state'], fault: clean(fault) };
+  return { name: typeof name === 'string' ? clean(name) : '', report };
 }
 
 /** Fit for a line of INFO. */

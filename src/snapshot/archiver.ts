@@ -40,6 +40,8 @@ export interface ArchiverOptions {
   readonly logger: Logger;
   /** How long an entry may wait. */
   readonly intervalMs: number;
+  /** Keys of segments that do not hold; one that is stored again does. */
+  readonly damaged: Set<string>;
 }
 
 export class Archiver {
@@ -142,6 +144,7 @@ export class Archiver {
       return store.put(segment.key, encodeSegment(clusterId, entries), { bytes });
     });
     this.#lastPutMs = this.#nowMs - begunMs;
+    this.#options.damaged.delete(segment.key);
     this.#segments.push(segment);
     this.#newest = { segment, entries };
     this.#lastIndex = lastIndex;
@@ -204,14 +207,16 @@ export class Archiver {
 /** The entries of a segment, which is the one that its name says. */
 export async function openSegment(store: ObjectStore, clusterId: string, segment: ArchivedSegment): Promise<AsyncIterator<Uint8Array>> {
   const { key, firstIndex, lastIndex } = segment;
-  const { header, entries } = await readSegment(await store.get(key), key);
+  const { header, entries, stop } = await readSegment(await store.get(key), key);
   if (header.clusterId !== clusterId || header.firstIndex !== firstIndex || header.lastIndex !== lastIndex) {
+    await stop();
     throw new OperationalError('OBJECT_DAMAGED', `${key} holds entries ${header.firstIndex} to ${header.lastIndex} of cluster ${header.clusterId}, which is not what its name says`);
   }
   return entries[Symbol.asyncIterator]();
 }
 
-function damageOf(key: string, thrown: unknown): unknown {
+/** What was thrown, as damage of this segment where it is that. */
+export function damageOf(key: string, thrown: unknown): unknown {
   const isDamage = thrown instanceof OperationalError && (thrown.code === 'OBJECT_DAMAGED' || thrown.code === 'OBJECT_NOT_FOUND');
   return isDamage ? new DamagedSegment(key, thrown) : thrown;
 }

@@ -163,7 +163,7 @@ export function segmentChain(segments: readonly StoredSegment[], afterIndex: num
 }
 
 export interface RetentionRules {
-  /** How far back any moment must stay within reach. */
+  /** How far back from the newest snapshot, or from now where that is earlier, any moment must stay within reach. */
   readonly windowMs: number;
   /** Verified snapshots that stay in any case, the newest ones; at least 1. */
   readonly snapshotsMin: number;
@@ -193,11 +193,15 @@ export function planRetention(catalog: Catalog, publishedIndex: number, rules: R
     const warnings = publishedIndex === 0 ? [] : [`the published snapshot at index ${publishedIndex} is not in the store, or does not hold: nothing is deleted`];
     return { deletions: [], kept: [...catalog.snapshots], reachesBackToMs: undefined, warnings };
   }
-  const windowStartMs = nowMs - rules.windowMs;
   const timeOf = (snapshot: StoredSnapshot): number => snapshot.manifest?.timeMs ?? 0;
+  // Back from the newest snapshot, where that is older than the clock says: a clock that jumps ahead must not empty the store.
+  const windowStartMs = Math.min(nowMs, timeOf(newest)) - rules.windowMs;
   // The newest one that is no younger than the window's start is where a restore to that start begins.
   const startAt = bases.findLastIndex((snapshot) => timeOf(snapshot) <= windowStartMs);
-  const firstKept = Math.max(0, Math.min(startAt, bases.length - rules.snapshotsMin));
+  // Attempts at one index count once; and it is not known which one of the newest the log names.
+  const indexes = [...new Set(bases.map(({ index }) => index))];
+  const indexMin = indexes.at(-Math.min(rules.snapshotsMin, indexes.length)) ?? 0;
+  const firstKept = Math.max(0, Math.min(startAt, bases.findIndex(({ index }) => index >= indexMin)));
   const keptBases = bases.slice(firstKept);
   const oldest = keptBases[0] ?? newest;
   const oldMs = (snapshot: StoredSnapshot): number => (hasManifest(snapshot) ? rules.windowMs + rules.unpublishedMs : rules.unpublishedMs);
@@ -217,11 +221,12 @@ export function planRetention(catalog: Catalog, publishedIndex: number, rules: R
     ...goneSegments.map(({ key }) => key),
   ];
   const warnings = warningsOf(catalog, oldest);
-  assert(!deletions.some((key) => key.startsWith(newest.folder)), 'the newest published snapshot stays');
+  assert(!bases.some(({ folder, index }) => index === publishedIndex && deletions.some((key) => key.startsWith(folder))), 'the newest published snapshot stays');
   return { deletions, kept: catalog.snapshots.filter((snapshot) => !goneSnapshots.includes(snapshot)), reachesBackToMs: timeOf(oldest), warnings };
 }
 
-const hasManifest = ({ folder, objects }: StoredSnapshot): boolean => objects.some(({ key }) => key === folder + MANIFEST);
+/** Whether it was whole once: its manifest is there, readable or not. */
+export const hasManifest = ({ folder, objects }: Pick<StoredSnapshot, 'folder' | 'objects'>): boolean => objects.some(({ key }) => key === folder + MANIFEST);
 
 function warningsOf(catalog: Catalog, oldest: StoredSnapshot): string[] {
   const chain = segmentChain(catalog.segments, oldest.index);

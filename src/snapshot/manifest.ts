@@ -8,6 +8,7 @@
 import { crc32c } from '../base/crc32c.ts';
 import { OperationalError, errorText } from '../base/errors.ts';
 import { objectKeyFault } from '../ports/object-store.ts';
+import { assertNotSealed } from './sealed.ts';
 
 export const MANIFEST_FORMAT_VERSION = 1;
 /** A manifest larger than this is none. */
@@ -54,6 +55,7 @@ export function encodeManifest(manifest: SnapshotManifest): Uint8Array {
 /** Throws OBJECT_DAMAGED that begins with `where` if these bytes are no manifest. */
 export function decodeManifest(bytes: Uint8Array, where: string): SnapshotManifest {
   let file: unknown;
+  assertNotSealed(bytes, where);
   try {
     file = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (thrown) {

@@ -26,6 +26,9 @@ import { type PackedForm, scoreFrom, ValueFault, ValueLoader } from './rdb-packe
 
 const NO_EXPIRY = -1;
 const KEY_TEXT_BYTES_MAX = 64;
+/** Of the AUX fields so many are kept, the first ones, each cut off behind so many bytes: a file may have any number of any size. */
+const AUX_FIELDS_MAX = 64;
+const AUX_TEXT_BYTES_MAX = 256;
 
 export interface RdbReadOptions {
   /**
@@ -230,7 +233,7 @@ export class RdbReader {
   #readAux(): void {
     this.#input.string(this.#key);
     this.#input.string(this.#value);
-    this.#aux.set(this.#key.text(Infinity), this.#value.text(Infinity));
+    if (this.#aux.size < AUX_FIELDS_MAX) this.#aux.set(this.#key.text(AUX_TEXT_BYTES_MAX), this.#value.text(AUX_TEXT_BYTES_MAX));
   }
 
   /** Name, engine, a description if one is announced, code. */

@@ -13,9 +13,9 @@ import { OperationalError } from '../base/errors.ts';
 import { digestText, Machine } from '../machine/machine.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
-import { openSegment } from './archiver.ts';
-import { type Catalog, readCatalog, segmentChain, type StoredSegment } from './catalog.ts';
-import { readSegment, SEGMENT_HEADER_BYTES } from './segments.ts';
+import { DamagedSegment, damageOf, openSegment } from './archiver.ts';
+import { type Catalog, hasManifest, readCatalog, segmentChain, type StoredSegment } from './catalog.ts';
+import { readSegmentHeader, SEGMENT_HEADER_BYTES, type SegmentHeader } from './segments.ts';
 import { applyEntry, ReplayReport, upkeep } from './replay.ts';
 import { isSnapshotFault, loadSnapshot, type MachineMaking, soundSnapshots, type SoundSnapshot } from './stored-snapshot.ts';
 
@@ -83,33 +83,56 @@ export class Restore {
     }
   }
 
+  /** Without what does not hold, as far as that shows in the heads of segments. */
   async #plan(catalog: Catalog, target: RestoreTarget): Promise<RestorePlan> {
+    for (;;) {
+      try {
+        return await this.#planOnce(catalog, target);
+      } catch (thrown) {
+        if (!(thrown instanceof DamagedSegment)) throw thrown;
+        this.#leaveOut(thrown);
+      }
+    }
+  }
+
+  async #planOnce(catalog: Catalog, target: RestoreTarget): Promise<RestorePlan> {
     const segments = catalog.segments.filter(({ key }) => !this.#damaged.has(key));
     const sound = soundSnapshots(catalog).filter(({ folder }) => !this.#damaged.has(folder));
     const isBefore = ({ manifest }: SoundSnapshot): boolean => (target.kind === 'index' ? manifest.index <= target.index : manifest.timeMs <= target.timeMs);
     const snapshot = sound.find(isBefore);
-    const from = snapshot?.index ?? 0;
-    const chain = segmentChain(segments, from);
-    if (snapshot === undefined && chain.lastIndex === 0) throw this.#outOfReach(target, sound.at(-1));
-    if (target.kind === 'index' && chain.lastIndex < target.index) {
-      throw new OperationalError('SNAPSHOT', `${this.#what} reaches to entry ${chain.lastIndex}${chain.hasGap ? ', behind which entries are missing' : ''}, not to ${target.index}; choose an earlier one`);
+    const chain = segmentChain(segments, snapshot?.index ?? 0);
+    const { lastIndex } = chain;
+    if (snapshot === undefined && lastIndex === 0) throw this.#outOfReach(catalog, target, sound.at(-1));
+    // Whatever was stored of a later entry says that there were some: also what does not hold.
+    const isCutShort = [...catalog.segments.map((one) => one.lastIndex), ...catalog.snapshots.map(({ index }) => index)].some((index) => index > lastIndex);
+    if (target.kind === 'index' && lastIndex < target.index) {
+      throw new OperationalError('SNAPSHOT', `${this.#what} reaches to entry ${lastIndex}${isCutShort ? ', behind which entries are missing' : ''}, not to ${target.index}; choose an earlier one`);
+    }
+    if (target.kind === 'time' && isCutShort && !(await this.#hasEntryBehind(chain.segments, target.timeMs))) {
+      throw new OperationalError('SNAPSHOT', `${this.#what} has no entries behind ${lastIndex} until later ones: that moment may lie in what is missing; choose an earlier one, or --to-index ${lastIndex}`);
     }
     const last = target.kind === 'index' ? target.index : await this.#lastSegmentIndex(chain.segments, target.timeMs);
-    if (target.kind === 'time' && chain.hasGap && last >= chain.lastIndex) {
-      throw new OperationalError('SNAPSHOT', `${this.#what} has no entries behind ${chain.lastIndex} until later ones: that moment may lie in what is missing; choose an earlier one, or --to-index ${chain.lastIndex}`);
-    }
-    return { target, snapshot, segments: chain.segments.filter(({ firstIndex }) => firstIndex <= last), reachesTo: chain.lastIndex };
+    return { target, snapshot, segments: chain.segments.filter(({ firstIndex }) => firstIndex <= last), reachesTo: lastIndex };
   }
 
   get #what(): string {
     return `what ${this.#store.location} has of cluster ${this.#clusterId}`;
   }
 
-  #outOfReach(target: RestoreTarget, oldest: SoundSnapshot | undefined): OperationalError {
-    if (oldest === undefined) return new OperationalError('SNAPSHOT', `${this.#what} is no snapshot and no log from the beginning; check --from and --cluster`);
+  #outOfReach({ snapshots }: Catalog, target: RestoreTarget, oldest: SoundSnapshot | undefined): OperationalError {
+    const unreadable = snapshots.filter((one) => hasManifest(one) && one.manifest === undefined);
+    const newest = unreadable.at(-1);
+    const why = newest === undefined ? '' : `; ${unreadable.length} snapshots there cannot be used, the newest because: ${newest.fault ?? ''}`;
+    if (oldest === undefined) return new OperationalError('SNAPSHOT', `${this.#what} is no snapshot that holds and no log from the beginning; check --from, --cluster and --key-file${why}`);
     const { index, timeMs } = oldest.manifest;
     const wanted = target.kind === 'index' ? `entry ${target.index}` : this.#timeText(target.timeMs);
-    return new OperationalError('SNAPSHOT', `${this.#what} reaches back to entry ${index} of ${this.#timeText(timeMs)}, not to ${wanted}; choose a later one`);
+    return new OperationalError('SNAPSHOT', `${this.#what} reaches back to entry ${index} of ${this.#timeText(timeMs)}, not to ${wanted}; choose a later one${why}`);
+  }
+
+  /** The chain goes beyond this time: so all up to it is there. */
+  async #hasEntryBehind(segments: readonly StoredSegment[], timeMs: number): Promise<boolean> {
+    const last = segments.at(-1);
+    return last !== undefined && (await this.#header(last)).lastTimeMs > timeMs;
   }
 
   /** Last index of the segment in which the entries up to this time end: the last one that begins at or before it. */
@@ -120,18 +143,24 @@ export class Restore {
       const middle = (low + high) >>> 1;
       const segment = segments[middle];
       assert(segment !== undefined, 'a segment of the chain');
-      if ((await this.#firstTimeMs(segment)) <= timeMs) low = middle + 1;
+      if ((await this.#header(segment)).firstTimeMs <= timeMs) low = middle + 1;
       else high = middle;
     }
     // The one behind is looked into as well: it begins after the time, and so tells which entry comes next.
     return segments[low]?.firstIndex ?? segments.at(-1)?.lastIndex ?? 0;
   }
 
-  async #firstTimeMs({ key }: StoredSegment): Promise<number> {
-    const body = await this.#store.get(key, { range: { from: 0, to: SEGMENT_HEADER_BYTES } });
-    const { header, entries } = await readSegment(body, key);
-    await entries[Symbol.asyncIterator]().return?.();
-    return header.firstTimeMs;
+  async #header({ key }: StoredSegment): Promise<SegmentHeader> {
+    try {
+      return await readSegmentHeader(await this.#store.get(key, { range: { from: 0, to: SEGMENT_HEADER_BYTES } }), key);
+    } catch (thrown) {
+      throw damageOf(key, thrown);
+    }
+  }
+
+  #leaveOut({ key, message }: DamagedSegment): void {
+    this.#logger.warn({ segment: key, reason: message }, 'an archived segment does not hold: the restore is tried without it');
+    this.#damaged.add(key);
   }
 
   /** Undefined where the snapshot does not hold: it is left out of the next plan. */
@@ -174,9 +203,9 @@ export class Restore {
         }
         await entries.return?.();
       } catch (thrown) {
-        if (!(thrown instanceof OperationalError) || (thrown.code !== 'OBJECT_DAMAGED' && thrown.code !== 'OBJECT_NOT_FOUND')) throw thrown;
-        this.#logger.warn({ segment: segment.key, reason: thrown.message }, 'an archived segment does not hold: the restore is tried without it');
-        this.#damaged.add(segment.key);
+        const damage = damageOf(segment.key, thrown);
+        if (!(damage instanceof DamagedSegment)) throw thrown;
+        this.#leaveOut(damage);
         return undefined;
       }
       if (next !== undefined) break;
@@ -185,4 +214,12 @@ export class Restore {
     const endsEarly = target.kind === 'time' && next === undefined;
     return { machine, plan, digest: digestText(machine.digest()), entriesReplayed: machine.appliedIndex - from, next, endsEarly };
   }
+}
+
+/**
+ * Makes of a restored machine what a cluster of its own begins with: that cluster has published nothing. The record of the old one
+ * names an object in the old one's part of the store, which is not this cluster's to hand to its members, nor to keep.
+ */
+export function beginNewCluster(machine: Machine): void {
+  machine.publishing.restore(undefined);
 }

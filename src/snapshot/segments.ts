@@ -26,6 +26,7 @@ import { crc32c } from '../base/crc32c.ts';
 import { ENTRY_HEADER_BYTES, entryFault, entryIndex, entryTerm, entryTimeMs } from '../base/entry.ts';
 import { OperationalError } from '../base/errors.ts';
 import { ENTRY_BYTES_MAX } from '../base/limits.ts';
+import { assertNotSealed } from './sealed.ts';
 
 export const SEGMENT_HEADER_BYTES = 128;
 const FOOTER_BYTES = 12;
@@ -106,6 +107,8 @@ export interface SegmentReading {
   readonly header: SegmentHeader;
   /** Sealed entries in order. Throws where the bytes stop being valid; complete only when it ends. */
   readonly entries: AsyncIterable<Uint8Array>;
+  /** Lets the source go where `entries` are not read. */
+  readonly stop: () => Promise<void>;
 }
 
 /** Reads the header and leaves the entries to be read. Memory: one entry. `where` begins every text: the object's key. */
@@ -113,11 +116,18 @@ export async function readSegment(source: AsyncIterable<Uint8Array>, where: stri
   const bytes = new Bytes(source, where);
   try {
     const header = decodeHeader(await bytes.take(SEGMENT_HEADER_BYTES, 'its header'), where);
-    return { header, entries: readEntries(bytes, header, where) };
+    return { header, entries: readEntries(bytes, header, where), stop: () => bytes.stop() };
   } catch (thrown) {
     await bytes.stop();
     throw thrown;
   }
+}
+
+/** The header alone, of the first SEGMENT_HEADER_BYTES. */
+export async function readSegmentHeader(source: AsyncIterable<Uint8Array>, where: string): Promise<SegmentHeader> {
+  const { header, stop } = await readSegment(source, where);
+  await stop();
+  return header;
 }
 
 function fault(where: string, offset: number, what: string): OperationalError {
@@ -126,6 +136,7 @@ function fault(where: string, offset: number, what: string): OperationalError {
 
 function decodeHeader(bytes: Uint8Array, where: string): SegmentHeader {
   const view = viewOf(bytes);
+  assertNotSealed(bytes, where);
   if (!MAGIC.subarray(0, -1).every((byte, at) => bytes[at] === byte)) throw fault(where, 0, 'this is no log segment');
   if (bytes[7] !== MAGIC[7]) throw new OperationalError('OBJECT_DAMAGED', `${where} has segment format ${bytes[7]}, this release reads ${MAGIC[7]}; use the release that wrote it`);
   if (view.getUint32(HEADER_CRC_AT, true) !== crc32c(bytes, 0, HEADER_CRC_AT)) throw fault(where, HEADER_CRC_AT, "the header's checksum does not match");

@@ -17,6 +17,7 @@
 import { assert } from '../base/assert.ts';
 import { Crc64 } from '../base/crc64.ts';
 import { OperationalError } from '../base/errors.ts';
+import { DATABASES_MAX } from '../base/limits.ts';
 import { publishedFrom, type PublishedRecord } from '../commands/publishing.ts';
 import type { MachineState } from '../machine/machine.ts';
 import type { Digest } from '../keyspace/types.ts';
@@ -197,10 +198,15 @@ function headFrom(text: string): SidecarHead {
   const numbers = [index, term, timeMs, checkpoint?.index, databases, machineVersion, digest?.low, digest?.high, rdbBytes];
   const hashKey = new Uint8Array(Buffer.from(String(head.hashKey), 'hex'));
   if (!numbers.every(Number.isSafeInteger) || hashKey.length !== 16 || !Array.isArray(settings)) throw sidecarFault('its head lacks something');
+  if (!(databases >= 1 && databases <= DATABASES_MAX) || !(settings as readonly unknown[]).every(isSetting)) throw sidecarFault('its head has what no machine has');
   const published = publishedFrom(head.published);
   if (head.published !== undefined && published === undefined) throw sidecarFault('its record of the snapshot before is damaged');
   const state = { index, term, timeMs, checkpoint, databases, hashKey, settings, published };
   return { state, machineVersion, digest, rdbBytes, rdbChecksum };
+}
+
+function isSetting(value: unknown): boolean {
+  return Array.isArray(value) && value.length === 2 && typeof value[0] === 'string' && Number.isSafeInteger(value[1]);
 }
 
 export function sidecarFault(what: string): OperationalError {

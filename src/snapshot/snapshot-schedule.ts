@@ -16,8 +16,7 @@ export class SnapshotSchedule {
   #sinceMs: number | undefined;
   /** What the data were like then. */
   #data = '';
-  #requestsServed = 0;
-  #orders: SnapshotterOrders = { snapshotRequested: 0, snapshotIndexMin: 0 };
+  #orders: SnapshotterOrders = { snapshotIndexMin: 0 };
   /** Bytes of the entries applied since. */
   logBytes = 0;
   /** Wall clock before which a failed attempt is not repeated. */
@@ -48,20 +47,9 @@ export class SnapshotSchedule {
     this.#orders = orders;
   }
 
-  /** The last ones. Taken when a snapshot is begun, they are what it answers. */
-  get orders(): SnapshotterOrders {
-    return this.#orders;
-  }
-
-  answered({ snapshotRequested }: SnapshotterOrders): void {
-    this.#requestsServed = Math.max(this.#requestsServed, snapshotRequested);
-  }
-
   /** The entry up to which the archive is wanted at once; 0: none. */
-  wantedIndex(commitIndex: number): number {
-    const { snapshotIndexMin } = this.#orders;
-    if (!this.#isRequested()) return 0;
-    return snapshotIndexMin > 0 ? snapshotIndexMin : commitIndex;
+  get wantedIndex(): number {
+    return this.#isRequested() ? this.#orders.snapshotIndexMin : 0;
   }
 
   /** Behind the archive it pays to catch up first, unless that is far. */
@@ -74,7 +62,6 @@ export class SnapshotSchedule {
   }
 
   #isRequested(): boolean {
-    const { snapshotRequested, snapshotIndexMin } = this.#orders;
-    return snapshotIndexMin > 0 ? snapshotIndexMin > this.#index : snapshotRequested > this.#requestsServed;
+    return this.#orders.snapshotIndexMin > this.#index;
   }
 }

@@ -11,11 +11,12 @@ import type { Logger } from '../ports/logger.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import type { PublishedSnapshot, Publisher, SnapshotterProgress, SnapshotterState } from '../ports/publisher.ts';
 import { Archiver } from './archiver.ts';
-import { type Catalog, manifestKey, readCatalog, type RetentionRules, segmentChain, snapshotFolder } from './catalog.ts';
+import { type Catalog, hasManifest, manifestKey, readCatalog, type RetentionRules, segmentChain, snapshotFolder } from './catalog.ts';
 import { encodeManifest, type SnapshotManifest } from './manifest.ts';
 import { backoffMs, isStoreTrouble, Pulse, Retries, Stopped } from './pulse.ts';
 import { applyEntry, ReplayReport, upkeep } from './replay.ts';
 import { Retention } from './retention.ts';
+import { isCut, lastPlace, SameLog } from './same-log.ts';
 import { SnapshotSchedule } from './snapshot-schedule.ts';
 import {
   isSnapshotFault, loadMachine, loadSnapshot, partKeys, type SnapshotFacts, type SnapshotSource, soundSnapshots, writeSnapshot, type WrittenSnapshot,
@@ -88,6 +89,7 @@ export class SnapshotterRun {
   readonly #retention: Retention;
   #feed: LogFeed | undefined;
   #archiver: Archiver | undefined;
+  #sameLog: SameLog | undefined;
   /** Not there while one is loaded. Nothing else may hold it across an await, or two would be in memory. */
   #machine: Machine | undefined;
   #appliedIndex = 0;
@@ -100,6 +102,7 @@ export class SnapshotterRun {
   #bytesTotal = 0;
   #last = { index: 0, ms: 0, bytes: 0, keys: 0 };
   #fault = '';
+  #shortLog = '';
 
   constructor(options: SnapshotterOptions, memory: RunMemory) {
     const { store, clusterId, logger, clock, rules } = options;
@@ -110,7 +113,7 @@ export class SnapshotterRun {
     this.#report = new ReplayReport(logger);
     this.#schedule = new SnapshotSchedule(rules);
     this.#schedule.notBeforeMs = memory.notBeforeMs;
-    this.#retention = new Retention({ store, clusterId, logger, clock, pulse: this.#pulse, retries: this.#retries, rules: rules.retention });
+    this.#retention = new Retention({ store, clusterId, logger, clock, pulse: this.#pulse, rules: rules.retention });
   }
 
   /** -1 before the store was looked into. */
@@ -138,7 +141,7 @@ export class SnapshotterRun {
       snapshotMs: this.#last.ms,
       snapshotBytes: this.#last.bytes,
       snapshotKeys: this.#last.keys,
-      fault: fault || this.#fault,
+      fault: fault || this.#shortLog || this.#fault,
     };
   }
 
@@ -155,7 +158,7 @@ export class SnapshotterRun {
       () => archiver.run(),
       () => this.#follow(archiver),
       () => this.#publish(),
-      () => this.#retention.run(() => this.#publishedIndex),
+      () => this.#retention.run(() => (this.#sameLog?.proven === true ? this.#publishedIndex : 0)),
     ]);
   }
 
@@ -185,10 +188,11 @@ export class SnapshotterRun {
     const segments = catalog.segments.filter(({ key }) => !this.#memory.damaged.has(key));
     const chain = segmentChain(segments, machine.appliedIndex);
     this.#archiver = new Archiver(
-      { clusterId, store, pulse: this.#pulse, retries: this.#retries, logger, intervalMs: rules.archiveIntervalMs },
+      { clusterId, store, pulse: this.#pulse, retries: this.#retries, logger, intervalMs: rules.archiveIntervalMs, damaged: this.#memory.damaged },
       chain.segments,
       machine.appliedIndex,
     );
+    this.#sameLog = new SameLog(await this.#retries.run('looking where the archive ends', () => lastPlace(store, chain.segments, machine)));
     this.#take(machine);
     this.#state = 'following';
     logger.info({ snapshotIndex: this.#last.index, archivedIndex: this.#archiver.lastIndex, store: store.location }, 'following the log');
@@ -197,6 +201,9 @@ export class SnapshotterRun {
   async #restore(catalog: Catalog): Promise<Machine> {
     const { store, logger, table, sha256, seed } = this.#options;
     const making = { table, report: this.#report };
+    for (const { folder, fault, objects } of catalog.snapshots) {
+      if (fault !== undefined && hasManifest({ folder, objects })) logger.error({ folder, reason: fault }, 'a snapshot in the object store cannot be used');
+    }
     for (const { manifest, folder } of soundSnapshots(catalog)) {
       try {
         const machine = await this.#retries.run(`loading ${folder}`, () => loadSnapshot(store, manifest, making, this.#counting));
@@ -244,17 +251,21 @@ export class SnapshotterRun {
     const feed = this.#options.openFeed();
     this.#feed = feed;
     this.#pulse.check();
+    const sameLog = must(this.#sameLog);
+    await sameLog.prove(feed, `what ${this.#options.store.location} has of cluster ${this.#options.clusterId}`);
+    if (!sameLog.proven) return;
+    this.#pulse.fire();
     try {
       for await (const { entries, commitIndex } of feed.entries(archiver.receivedIndex + 1)) {
         this.#commitIndex = Math.max(this.#commitIndex, commitIndex);
         await archiver.add(entries);
       }
     } catch (thrown) {
-      if (!(thrown instanceof OperationalError) || thrown.code !== 'LOG_CUT') throw thrown;
+      if (!isCut(thrown)) throw thrown;
       const { store, clusterId } = this.#options;
       throw new OperationalError(
         'LOG_CUT',
-        `${thrown.message}; what ${store.location} has of cluster ${clusterId} ends at entry ${archiver.receivedIndex}, so nothing leads from there to here. ` +
+        `${errorText(thrown)}; what ${store.location} has of cluster ${clusterId} ends at entry ${archiver.receivedIndex}, so nothing leads from there to here. ` +
           `Is this the object store that the cluster has used so far? If it is to be a new one, copy cluster-${clusterId}/ from the old one into it first`,
         { cause: thrown },
       );
@@ -297,14 +308,12 @@ export class SnapshotterRun {
 
   async #makeSnapshot(): Promise<void> {
     const { clock, logger } = this.#options;
-    const { orders } = this.#schedule;
     const attempt = this.#attempt();
     const beganMs = clock.monotonicMs();
     const written = await this.#write(attempt);
     if (written === undefined) return;
     const writtenMs = clock.monotonicMs();
     await this.#verify(written, attempt);
-    this.#schedule.answered(orders);
     this.#memory.failures = 0;
     const { index, bytes, keys } = this.#last;
     logger.info(
@@ -390,7 +399,7 @@ export class SnapshotterRun {
     const { publisher, logger } = this.#options;
     for (let failures = 0; ; ) {
       const snapshot = this.#unpublished;
-      if (snapshot === undefined || snapshot.index <= this.#publishedIndex) {
+      if (snapshot === undefined || snapshot.index <= this.#publishedIndex || this.#sameLog?.proven !== true) {
         await this.#pulse.wait();
         continue;
       }
@@ -412,12 +421,14 @@ export class SnapshotterRun {
 
   /** Says how far things are, and hears what is asked for. */
   async #tell(): Promise<void> {
-    const { publisher } = this.#options;
+    const { publisher, logger, clock } = this.#options;
     for (;;) {
+      const shortLog = this.#sameLog?.shortLog(this.#feed?.status(), clock.monotonicMs()) ?? '';
+      if (shortLog !== '' && this.#shortLog === '') logger.error({ reason: shortLog }, 'the archive is not of this log');
+      this.#shortLog = shortLog;
       try {
         this.#schedule.order(await publisher.report(this.progress()));
-        const wanted = this.#schedule.wantedIndex(this.#commitIndex);
-        if (wanted > 0) this.#archiver?.flush(wanted);
+        this.#archiver?.flush(this.#schedule.wantedIndex);
       } catch (thrown) {
         if (!(thrown instanceof OperationalError)) throw thrown;
       }

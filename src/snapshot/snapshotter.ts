@@ -13,6 +13,7 @@
 // - After a checkpoint that does not match, nothing is published and the run ends.
 // - Killed anywhere, the next run goes on from what is in the store: a verified snapshot that was not published yet is
 //   published, a segment that is not there yet is archived, half a snapshot is left to retention.
+// - The archive is of this log (same-log.ts): else nothing is archived, published or deleted.
 // - A store in trouble is asked again for ever, with memory bounded; so is a cluster that cannot be reached.
 import { OperationalError } from '../base/errors.ts';
 import type { SnapshotterProgress } from '../ports/publisher.ts';

@@ -192,6 +192,76 @@ describe.each([true, false])('client listener, shared read buffer %s', (shareRea
     expect(done).toBe(100);
   });
 
+  test('short writes and others arrive in order, also where the client is slow; a buffer is free at once', async () => {
+    const events = new Recorder();
+    events.onData = () => undefined;
+    await start(events);
+    const client = await dial();
+    await until(() => events.open.size === 1, 'connected');
+    const [socket] = events.open.keys();
+    let read = '';
+    client.on('data', (part: Buffer) => (read += part.toString('latin1')));
+    const buffer = Buffer.alloc(70_000);
+    let expected = '';
+    let done = 0;
+    let others = 0;
+    let highest = 0;
+    for (let i = 0; i < 3000; i++) {
+      if (i === 300) client.pause();
+      if (i === 2000) client.resume();
+      const end = i % 7 === 0 ? 66_000 : 1 + ((i * 37) % 3000);
+      buffer.fill(0x30 + (i % 70), 0, end);
+      expected += buffer.toString('latin1', 0, end);
+      if (i % 5 === 0) {
+        others++;
+        socket!.write([Buffer.from(buffer.subarray(0, 1)), Buffer.from(buffer.subarray(1, end))], () => done++);
+      } else socket!.writeShort(buffer, end);
+      buffer.fill(0x21, 0, end);
+      highest = Math.max(highest, socket!.bufferedBytes);
+      if (i % 50 === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+    await until(() => read.length === expected.length && done === others, 'all read');
+    expect(read === expected).toBe(true);
+    expect(highest).toBeGreaterThan(1_000_000);
+    await until(() => socket!.bufferedBytes === 0 && events.drains > 0, 'drained');
+    socket!.writeShort(buffer, 0);
+    socket!.writeShort(Buffer.from('once more'), 9);
+    await until(() => read.length === expected.length + 9, 'the last');
+  });
+
+  test('short writes to a connection that is gone go nowhere, least of all to the one that has its descriptor now', async () => {
+    const ways: ((socket: ClientSocket, client: Socket) => void)[] = [
+      (socket) => socket.destroy(),
+      (_socket, client) => client.resetAndDestroy(),
+      (_socket, client) => client.destroy(),
+      (socket) => socket.end(),
+    ];
+    const text = Buffer.from('for the dead');
+    for (const way of ways) {
+      const events = new Recorder();
+      events.onData = () => undefined;
+      await start(events);
+      const client = await dial();
+      await until(() => events.open.size === 1, 'connected');
+      const [socket] = events.open.keys();
+      way(socket!, client);
+      await until(() => {
+        if (events.open.size > 0) socket!.writeShort(text, text.length);
+        return events.open.size === 0;
+      }, 'closed');
+      const next = await dial();
+      await until(() => events.open.size === 1, 'the next one connected');
+      let received = '';
+      next.on('data', (part: Buffer) => (received += part.toString()));
+      const [other] = events.open.keys();
+      socket!.writeShort(text, text.length);
+      other!.writeShort(Buffer.from('for the living'), 14);
+      await until(() => received.length >= 14, 'received');
+      expect(received).toBe('for the living');
+      await listener!.close();
+    }
+  });
+
   test('a client that does not read: bytes pile up, are counted, and drain when it does', async () => {
     const events = new Recorder();
     let done = 0;

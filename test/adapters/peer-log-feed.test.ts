@@ -5,7 +5,7 @@ import { encodeFetch } from '../../src/adapters/feed-messages.ts';
 import { NodeClock } from '../../src/adapters/node-clock.ts';
 import { NodeEntropy } from '../../src/adapters/node-entropy.ts';
 import { OBSERVERS_MAX } from '../../src/adapters/observer-book.ts';
-import { encodeMessage } from '../../src/adapters/peer-frame.ts';
+import { BulkEncoder, encodeMessage } from '../../src/adapters/peer-frame.ts';
 import { ANY_MEMBER, Handshake } from '../../src/adapters/peer-handshake.ts';
 import { PeerLogFeed, type PeerLogFeedOptions } from '../../src/adapters/peer-log-feed.ts';
 import { TcpPeers, type PeerAddress, type TcpPeersOptions } from '../../src/adapters/tcp-peers.ts';
@@ -325,6 +325,8 @@ describe('a member’s peer port', () => {
     ['a head that is no msgpack', encodeMessage(Buffer.from([0xc1]))],
     ['a fetch from 0', encodeMessage(encodeFetch(0))],
     ['a fetch from below 0', encodeMessage(encodeFetch(-1))],
+    ['a fetch from 2^53', encodeMessage(encodeFetch(2 ** 53))],
+    ['the beginning of a long message', Buffer.concat(new BulkEncoder(encodeFetch(1), [new Uint8Array(64 * MiB)]).next())],
     ['a fetch from a half', encodeMessage(encodeFetch(1.5))],
     ['two fetches at once', Buffer.concat([encodeMessage(encodeFetch(7)), encodeMessage(encodeFetch(7))])],
     ['a Raft message', encodeMessage(Buffer.from([0x9b, 1, 3, 9, 9, 9, 9, 0xc2, 0, 0, 0xc2, 0]))],
@@ -336,6 +338,7 @@ describe('a member’s peer port', () => {
     expect(odd.closed()).toBe(false);
     odd.socket.write(bytes);
     await until(odd.closed, 'the end');
+    expect(member.notes.join('\n')).not.toMatch(/not heard of/);
     member.log.grow(1);
     member.commitTo(7);
     await reader.reaches(7);

@@ -144,6 +144,26 @@ describe('a cut', () => {
   });
 });
 
+describe('segments whose entries were all replaced', () => {
+  test('go too, and what replaced them is the log', async () => {
+    const { path, log } = fresh();
+    await fill(log, 1, 600, 3000);
+    const before = segmentsOf(path).length;
+    expect(before).toBeGreaterThan(3);
+    await fill(log, 550, 560, 3000, 2);
+    await fill(log, 2, 300, 3000, 3);
+    await trimmed(log);
+    expect(segmentsOf(path)[0]).toMatch(/0000000001\.log$/);
+    await fill(log, 1, 200, 3000, 4);
+    await trimmed(log);
+    expect(segmentsOf(path)[0]).not.toMatch(/0000000001\.log$/);
+    for (const again of [open(copyLog(path, tempDir())), open(copyLog(path, tempDir()))]) {
+      expect(indexes(again)).toEqual(Array.from({ length: 200 }, (_, i) => i + 1));
+      expect([again.term(0), again.term(1), again.term(200)]).toEqual([0, 4, 4]);
+    }
+  });
+});
+
 describe('a reset', () => {
   const base: LogBase = { index: 500, term: 7, timeMs: 1234 };
 

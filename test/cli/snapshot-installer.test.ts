@@ -143,6 +143,23 @@ describe('a node starts', () => {
     expect(() => foreign.make(undefined).assertCanStart(at(foreignIndex))).toThrow(OperationalError);
   });
 
+  test('from the store where restore/ is only half there, or damaged', async () => {
+    for (const damage of [
+      (dir: string) => fs.writeFileSync(path.join(dir, RestoreFile.meta), '{"format": 1, "clu'),
+      (dir: string) => fs.rmSync(path.join(dir, RestoreFile.sidecar)),
+      (dir: string) => fs.truncateSync(path.join(dir, RestoreFile.rdb), 100),
+      (dir: string) => fs.rmSync(path.join(dir, RestoreFile.meta)),
+    ]) {
+      const world = new World();
+      world.log.write(30);
+      const index = world.local();
+      const stored = await world.snapshot();
+      damage(world.dir);
+      world.installer.assertCanStart(at(index));
+      expect((await world.started(at(index))).appliedIndex).toBe(stored.index);
+    }
+  });
+
   test('once there is a snapshot, however long that takes', async () => {
     const world = new World();
     world.log.write(30);
@@ -176,5 +193,58 @@ describe('a snapshot that the leader names', () => {
     expect(typeof (await world.restored(snapshot))).toBe('string');
     await world.store.delete(manifestKey('c', snapshot.index, ATTEMPT));
     expect(await world.restored(snapshot)).toMatch(/is not there/);
+  });
+});
+
+describe('a snapshot that the log says is published', () => {
+  const looked = async (world: World, text: string): Promise<void> => {
+    while (!world.lines.some((line) => line.includes(text))) await new Promise((resolve) => setImmediate(resolve));
+  };
+
+  test('is confirmed when all of it is there, however long that takes', async () => {
+    const world = new World();
+    world.log.write(30);
+    const snapshot = await world.snapshot();
+    const key = `cluster-c/snapshots/${String(snapshot.index).padStart(16, '0')}-${ATTEMPT}/data.rdb`;
+    const whole = world.store.objects.get(key)!;
+    world.store.objects.set(key, { ...whole, content: whole.content.subarray(1) });
+    const confirmed = new Promise<SnapshotReference>((resolve) => world.installer.confirm(() => snapshot, resolve));
+    await looked(world, 'its log is not cut');
+    world.store.objects.set(key, whole);
+    expect(await confirmed).toBe(snapshot);
+  });
+
+  test('is not, where the record is made up, of another entry, or too new for this release', async () => {
+    const world = new World();
+    world.log.write(30);
+    const snapshot = await world.snapshot();
+    const manifest = manifestKey('c', snapshot.index, ATTEMPT);
+    const data = `cluster-c/snapshots/${String(snapshot.index).padStart(16, '0')}-${ATTEMPT}/data.rdb`;
+    const madeUp = (manifestKey: string, sha = 'ab'.repeat(32)): SnapshotReference => ({
+      ...snapshot, reference: encodeReference({ index: snapshot.index, term: 1, manifestKey, manifestSha256: sha, digest: '0'.repeat(16), timeMs: 1 }),
+    });
+    world.log.write(30);
+    const whole = await world.snapshot();
+    world.store.objects.set(data, { ...world.store.objects.get(data)!, content: new Uint8Array(2 ** 21) });
+    const cases: [SnapshotReference, string][] = [
+      [madeUp('nothing/there'), 'is not there'],
+      [madeUp('../../identity.json'), ''],
+      [madeUp(manifest), ''],
+      [madeUp(data), 'is no manifest: it has 2097152 bytes'],
+      [{ ...snapshot, index: snapshot.index + 1 }, 'was named'],
+      [{ ...snapshot, term: snapshot.term + 1 }, 'was named'],
+    ];
+    for (const [reference, reason] of cases) {
+      world.lines.length = 0;
+      let wanted = reference;
+      const found = new Promise<SnapshotReference>((resolve) => world.installer.confirm(() => wanted, resolve));
+      await looked(world, reason === '' ? 'its log is not cut' : reason);
+      // It goes on with what is published meanwhile.
+      wanted = whole;
+      expect(await found).toBe(whole);
+    }
+    world.lines.length = 0;
+    world.make(undefined).confirm(() => snapshot, () => expect.unreachable());
+    expect(world.lines.join()).toMatch(/no object store to find it in/);
   });
 });

@@ -61,7 +61,7 @@ export class Harness {
       this.reply.error(this.table.unknownFault(this.#args));
       return this.reply.take();
     }
-    const fault = this.table.arityFault(spec, this.#args);
+    const fault = this.table.argumentsFault(spec, this.#args);
     if (fault !== undefined) {
       this.reply.error(fault);
       return this.reply.take();

@@ -49,7 +49,7 @@ class InstantConsensus implements EngineLink, LeaseCellReader {
     else if (message.type === 'read-index') {
       setImmediate(() => this.#tell({ type: 'read-state', id: message.id, index: this.commit, timeMs: this.#timeMs }));
     } else if (message.type === 'status') {
-      const status = { lastIndex: this.commit, commitIndex: this.commit, logBytes: 0, members: [] };
+      const status = { firstIndex: 1, lastIndex: this.commit, commitIndex: this.commit, logBytes: 0, members: [] };
       setImmediate(() => this.#tell({ type: 'status', id: message.id, ...status }));
     }
   }
@@ -85,6 +85,10 @@ export class Connection implements ClientSocket {
     this.id = id;
     this.#server = server;
     server.connected(this);
+  }
+
+  writeShort(bytes: Uint8Array, end: number): void {
+    this.write([Buffer.from(bytes.subarray(0, end))], () => undefined);
   }
 
   write(buffers: readonly Uint8Array[], done: () => void): void {

@@ -1,6 +1,7 @@
 // A Reply that keeps what it was told as wire text, and a parser of such text: small, plain, and apart from src/resp, so that tests
 // of commands do not lean on the code under test there. Text is latin1: a char a byte.
 import { formatDouble17 } from '../../src/base/double.ts';
+import type { Slices } from '../../src/base/slices.ts';
 import type { Reply } from '../../src/resp/reply.ts';
 
 export interface ErrorReply {
@@ -68,6 +69,10 @@ export class RecordedReply implements Reply {
 
   bulk(bytes: Uint8Array, start: number, end: number): void {
     this.#bulk(Buffer.from(bytes.subarray(start, end)).toString('latin1'));
+  }
+
+  bulks(slices: Slices): void {
+    for (let i = 0; i < slices.count; i++) this.bulk(slices.bytes[slices.where[i]!]!, slices.starts[i]!, slices.ends[i]!);
   }
 
   bulkText(text: string): void {

@@ -197,7 +197,7 @@ export class FakeServer implements ServerPort {
       return this.snapshotRefusal;
     },
     whenPublished: (_session, done) => (this.onPublished = done),
-    report: (json) => (json === '{}' ? '{"snapshotRequested":0}' : undefined),
+    report: (json) => (json === '{}' ? '{"snapshotIndexMin":0}' : undefined),
   };
   info(sections: readonly string[]): string {
     return `# ${sections.join(',')}\r\n`;
@@ -295,7 +295,7 @@ export class SessionHarness {
     }
     const { table } = this.server;
     const spec = table.lookup(this.#args);
-    const fault = spec === undefined ? table.unknownFault(this.#args) : table.arityFault(spec, this.#args);
+    const fault = spec === undefined ? table.unknownFault(this.#args) : table.argumentsFault(spec, this.#args);
     this.context.command = spec;
     if (fault !== undefined) this.reply.error(fault);
     else spec!.handler(this.context);

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { allCommands } from '../../src/commands/all.ts';
 import type { CommandSpec } from '../../src/commands/spec.ts';
 import { aclCategoriesOf, CommandTable, keyFlagsOf, keySpecCount, pushKeyPositions } from '../../src/commands/table.ts';
+import { KEY_BYTES_MAX } from '../../src/keyspace/record.ts';
 import { Args } from '../../src/resp/args.ts';
 import { Oracle, oracleMissing } from './oracle.ts';
 import { parseReply, type ReplyValue } from './recorded-reply.ts';
@@ -64,10 +65,22 @@ describe('lookup', () => {
     expect(table.unknownFault(argsOf('nope', 'a', 'b'))).toBe("ERR unknown command 'nope', with args beginning with: 'a' 'b' ");
     expect(table.unknownFault(argsOf('x'.repeat(200)))).toBe(`ERR unknown command '${'x'.repeat(128)}', with args beginning with: `);
     const sub = argsOf('object', 'encoding');
-    expect(table.arityFault(table.lookup(sub)!, sub)).toBe("ERR wrong number of arguments for 'object|encoding' command");
-    expect(table.arityFault(table.lookupName('get')!, argsOf('get', 'k'))).toBe(undefined);
-    expect(table.arityFault(table.lookupName('get')!, argsOf('get', 'k', 'k'))).toBe("ERR wrong number of arguments for 'get' command");
-    expect(table.arityFault(table.lookupName('del')!, argsOf('del'))).toBe("ERR wrong number of arguments for 'del' command");
+    expect(table.argumentsFault(table.lookup(sub)!, sub)).toBe("ERR wrong number of arguments for 'object|encoding' command");
+    expect(table.argumentsFault(table.lookupName('get')!, argsOf('get', 'k'))).toBe(undefined);
+    expect(table.argumentsFault(table.lookupName('get')!, argsOf('get', 'k', 'k'))).toBe("ERR wrong number of arguments for 'get' command");
+    expect(table.argumentsFault(table.lookupName('del')!, argsOf('del'))).toBe("ERR wrong number of arguments for 'del' command");
+  });
+
+  test('a key that is longer than one may be is refused by its length, wherever it stands; a value is not', () => {
+    const long = 'k'.repeat(KEY_BYTES_MAX + 1);
+    const fault = `ERR a key of ${long.length} bytes is longer than the ${KEY_BYTES_MAX} that one may have`;
+    const check = (...words: string[]): string | undefined => table.argumentsFault(table.lookupName(words[0]!)!, argsOf(...words));
+    expect(check('get', long)).toBe(fault);
+    expect(check('set', long, 'v')).toBe(fault);
+    expect(check('mset', 'a', long, 'b', 'v', long, 'v')).toBe(fault);
+    expect(check('zunion', '2', 'a', long)).toBe(fault);
+    expect(check('set', 'k', long)).toBeUndefined();
+    expect(check('get', long.slice(1))).toBeUndefined();
   });
 
   test('a name twice, or not in lower case, is a mistake', () => {

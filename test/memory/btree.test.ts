@@ -105,6 +105,29 @@ class Model {
     }
   }
 
+  /** Several at once, either way, over the ends of leaves and of the tree. */
+  checkTake(): void {
+    const { entries, random } = this;
+    const cursor = new BTreeCursor();
+    const handles = new Uint32Array(200);
+    const scores = new Float64Array(200);
+    const back = random.chance(0.5);
+    let rank = random.below(entries.length);
+    this.tree.seek(cursor, rank);
+    for (let calls = 0; calls < 4; calls++) {
+      const wanted = random.below(random.pick([3, 45, 200]));
+      const there = back ? rank + 1 : entries.length - rank;
+      const taken = cursor.take(handles, scores, wanted, back);
+      same(taken, Math.min(wanted, there));
+      for (let i = 0; i < taken; i++, rank += back ? -1 : 1) {
+        same(handles[i], entries[rank]!.handle);
+        same(scores[i], entries[rank]!.score);
+      }
+      same(cursor.valid, rank >= 0 && rank < entries.length);
+      if (cursor.valid) same(cursor.handle, entries[rank]!.handle);
+    }
+  }
+
   checkAll(): void {
     this.tree.check();
     expect(this.tree.size).toBe(this.entries.length);
@@ -138,6 +161,7 @@ function run(seed: number, operations: number): void {
       model.removeAt(i);
     } else model.changeAt(random.below(entries.length), random.chance(0.5) ? model.score() : entries[random.below(entries.length)]!.score);
     if (n % 50 === 0) model.checkOne();
+    if (n % 50 === 1 && entries.length > 0) model.checkTake();
     if (random.chance(0.0005)) model.checkAll();
   }
   model.checkAll();

@@ -397,6 +397,19 @@ describe('node', () => {
     return { node, ready: () => node.ready() };
   }
 
+  test('a snapshot of another log is no news and no reset, but an end', () => {
+    const base = (index: number, term: number) => ({ index, term, timeMs: 0 });
+    const { node } = follower(entriesOf(1, 1, 2, 2), 3);
+    for (const [index, term] of [[2, 2], [3, 1], [90, 1]] as const) {
+      expect(() => node.restored(base(index, term))).toThrow(/is of another log than this node's.*same cluster-id/);
+    }
+    expect([node.commit, node.lastIndex]).toEqual([3, 4]);
+    node.restored(base(2, 1));
+    expect([node.commit, node.lastIndex, node.base.index]).toEqual([3, 4, 0]);
+    node.restored(base(90, 2));
+    expect([node.commit, node.lastIndex, node.base.index]).toEqual([90, 90, 90]);
+  });
+
   test('an append says no more about commit than it checks: a tail behind it may differ from the leader', () => {
     const { node } = follower(entriesOf(1, 1, 1, 2), 1);
     node.step(makeMessage(MessageType.append, 1, 2, 3, { index: 2, logTerm: 1, commit: 9 }), 0);

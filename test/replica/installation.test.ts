@@ -19,10 +19,14 @@ function ahead(count: number): Machine {
     client.send(`SET key:${i} value:${i}`);
     node.commitAll();
   }
-  const writer = new SnapshotWriter(node.machine, 0);
+  return copyOf(node.machine);
+}
+
+function copyOf(machine: Machine): Machine {
+  const writer = new SnapshotWriter(machine, 0);
   const chunks: Uint8Array[] = [];
   for (let chunk = writer.next(); chunk !== undefined; chunk = writer.next()) chunks.push(chunk);
-  const restore = new SnapshotRestore(node.machine.table, report, () => 0, writer.sidecar());
+  const restore = new SnapshotRestore(machine.table, report, () => 0, writer.sidecar());
   for (const chunk of chunks) restore.feed(chunk);
   return restore.end();
 }
@@ -138,16 +142,59 @@ test('a node whose log begins behind a snapshot is loading until it has that', (
   expect(client.take()).toMatch(/\$7\r\nvalue:1\r\n$/);
 });
 
-test('consensus is told of each published snapshot once, those in the snapshot that a node starts from included', () => {
-  const node = ManualNode.leader();
-  const client = node.connect();
+describe('consensus, which cuts the log behind it, is told of a published snapshot', () => {
   const sha = 'ab'.repeat(32);
-  client.send(`HOLDFAST PUBLISH 1 1 key ${sha} 0123456789abcdef`);
-  node.commitAll();
-  const told = (): unknown[] => node.outbox.filter((message) => message.type === 'published');
-  expect(told()).toHaveLength(1);
-  expect(told()[0]).toMatchObject({ snapshot: { index: 1, term: 1 } });
-  client.send('SET a 1');
-  node.commitAll();
-  expect(told()).toHaveLength(1);
+  const publishing = () => {
+    const node = ManualNode.leader();
+    const client = node.connect();
+    const publish = (index: number): void => {
+      client.send(`HOLDFAST PUBLISH ${index} 1 key ${sha} 0123456789abcdef`);
+      node.commitAll();
+    };
+    const told = (): number[] => node.outbox.flatMap((message) => (message.type === 'published' ? [message.snapshot.index] : []));
+    return { node, client, publish, told };
+  };
+
+  test('once, and not before this node has found it where the record says', () => {
+    const { node, client, publish, told } = publishing();
+    publish(1);
+    expect(client.take()).toBe('+OK\r\n');
+    expect(node.confirms.map(({ wanted }) => wanted().index)).toEqual([1]);
+    expect(told()).toEqual([]);
+    node.confirms[0]!.find();
+    expect(told()).toEqual([1]);
+    client.send('SET a 1');
+    node.commitAll();
+    expect([told(), node.confirms.length]).toEqual([[1], 1]);
+  });
+
+  test('and then of the newest; one that cannot be found holds up none that is published later', () => {
+    const { node, publish, told } = publishing();
+    publish(1);
+    const first = node.confirms[0]!.wanted();
+    publish(2);
+    expect(node.confirms).toHaveLength(1);
+    expect(node.confirms[0]!.wanted().index).toBe(2);
+    node.confirms[0]!.find(first);
+    expect(told()).toEqual([1]);
+    node.confirms[1]!.find();
+    expect(told()).toEqual([1, 2]);
+    publish(4);
+    node.confirms[2]!.find();
+    expect([told(), node.confirms.length]).toEqual([[1, 2, 4], 3]);
+  });
+
+  test('also where the record is in the snapshot that the node starts from', () => {
+    const { node: other, client, publish } = publishing();
+    publish(1);
+    for (let i = 0; i < 3; i++) {
+      client.send(`SET key:${i} 1`);
+      other.commitAll();
+    }
+    const node = ManualNode.follower();
+    node.tell({ type: 'restore', snapshot: { index: other.machine.appliedIndex, term: 1, reference } });
+    node.restores[0]!.done(copyOf(other.machine));
+    node.install(other.machine.appliedIndex);
+    expect(node.confirms.map(({ wanted }) => wanted().index)).toEqual([1]);
+  });
 });

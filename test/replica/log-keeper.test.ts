@@ -15,33 +15,41 @@ const peer = (id: number, match: number, more: Partial<PeerStatus> = {}): PeerSt
 function make(options: { peers?: PeerStatus[]; connected?: number[]; persisted?: number; keep?: number; keepMax?: number }) {
   const cuts: number[] = [];
   const offers: number[] = [];
-  const state = { base: 0, peers: options.peers ?? [], persisted: options.persisted ?? 1000 };
+  const lines: string[] = [];
+  const note = (fields: object, message: string): void => void lines.push(`${message} ${JSON.stringify(fields)}`);
+  const state = { base: 0, last: 1000, peers: options.peers ?? [], persisted: options.persisted ?? 1000 };
   const keeper = new LogKeeper({
     log: {
       get base() {
         return { index: state.base, term: 1, timeMs: 0 };
       },
-      lastIndex: 1000,
+      get firstIndex() {
+        return state.base + 1;
+      },
+      get lastIndex() {
+        return state.last;
+      },
+      term: (index: number) => (index < state.base || index > state.last ? undefined : 1),
       cut: (to: number) => {
         cuts.push(to);
         state.base = to;
       },
-      cutKeeping: (bytes: number) => Math.max(state.base, 1000 - bytes),
+      cutKeeping: (bytes: number) => Math.max(state.base, state.last - bytes),
     } as unknown as CachedLog,
     raft: {
       status: () => ({ peers: state.peers, persistedIndex: state.persisted }),
       offerSnapshot: ({ index }: { index: number }) => offers.push(index),
     } as unknown as RaftNode,
-    logger: quiet,
+    logger: { ...quiet, warn: note, error: note },
     isConnected: (id) => (options.connected ?? [2, 3]).includes(id),
     keepBytes: options.keep ?? 100,
     keepBytesMax: options.keepMax ?? 400,
   });
-  const published = (index: number): void => keeper.published({ index, term: 1, reference: new Uint8Array(1) });
+  const published = (index: number, term = 1): void => keeper.published({ index, term, reference: new Uint8Array(1) });
   const look = (): void => {
     for (let i = 0; i < 20; i++) keeper.tick();
   };
-  return { cuts, offers, state, published, look };
+  return { cuts, offers, state, lines, published, look };
 }
 
 describe('the log is cut', () => {
@@ -93,4 +101,35 @@ describe('the log is cut', () => {
     published(950);
     expect(cuts).toEqual([750]);
   });
+
+  test('not behind a snapshot of another log', () => {
+    const { cuts, offers, lines, published } = make({});
+    published(500, 2);
+    expect([cuts, offers]).toEqual([[], []]);
+    expect(lines.join()).toMatch(/not of this log.*"index":500,"term":2,"own":1/);
+    published(600);
+    expect(cuts).toEqual([600]);
+  });
+});
+
+test('a log that grows is told of each time that it has doubled, and anew once it was cut', () => {
+  const { lines, state, published, look } = make({ keepMax: 400 });
+  const told = (): number => lines.splice(0).filter((line) => line.startsWith('the log grows')).length;
+  state.last = 800;
+  look();
+  expect(told()).toBe(0);
+  state.last = 801;
+  look();
+  look();
+  expect(told()).toBe(1);
+  state.last = 7000;
+  for (let i = 0; i < 5; i++) look();
+  expect(told()).toBe(3);
+  state.persisted = 7000;
+  published(6950);
+  look();
+  expect([state.base, told()]).toEqual([6900, 0]);
+  state.last = 8000;
+  look();
+  expect(told()).toBe(1);
 });

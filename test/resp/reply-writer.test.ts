@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
 import { formatDouble17 } from '../../src/base/double.ts';
+import { Slices } from '../../src/base/slices.ts';
 import { NullReply } from '../../src/resp/null-reply.ts';
 import type { Reply } from '../../src/resp/reply.ts';
 import type { RespValue } from '../../src/resp/reply-parser.ts';
@@ -54,6 +55,9 @@ describe('every reply, in both protocols', () => {
     ['set', (r) => r.set(3), '*3\r\n', '~3\r\n'],
     ['push', (r) => r.push(3), '*3\r\n', '>3\r\n'],
     ['double', (r) => r.double(0.1), '$19\r\n0.10000000000000001\r\n', ',0.10000000000000001\r\n'],
+    ['double 0', (r) => r.double(0), '$1\r\n0\r\n', ',0\r\n'],
+    ['double -0', (r) => r.double(-0), '$2\r\n-0\r\n', ',-0\r\n'],
+    ['double NaN', (r) => r.double(NaN), '$3\r\nnan\r\n', ',nan\r\n'],
     ['double inf', (r) => r.double(-Infinity), '$4\r\n-inf\r\n', ',-inf\r\n'],
     ['boolean', (r) => r.boolean(true), ':1\r\n', '#t\r\n'],
     ['boolean false', (r) => r.boolean(false), ':0\r\n', '#f\r\n'],
@@ -78,6 +82,8 @@ describe('every reply, in both protocols', () => {
     for (let value = 1; value < Number.MAX_SAFE_INTEGER; value = value * 10 - (value % 7)) {
       for (const v of [value, value - 1, value + 1, -value]) {
         expect(write(2, (r) => r.integer(v))).toBe(`:${v}\r\n`);
+        expect(write(3, (r) => r.double(v))).toBe(`,${formatDouble17(v)}\r\n`);
+        expect(write(2, (r) => r.double(v))).toBe(`$${formatDouble17(v).length}\r\n${formatDouble17(v)}\r\n`);
         expect(write(2, (r) => r.bulkInteger(v))).toBe(`$${String(v).length}\r\n${v}\r\n`);
       }
     }
@@ -96,6 +102,45 @@ describe('every reply, in both protocols', () => {
       writer.ok();
       const expected = `+OK\r\n$${size}\r\n${Buffer.from(bytes.buffer, 5, size).toString('latin1')}\r\n`;
       expect(written(writer) === `${expected}$${size}\r\n${'y'.repeat(size)}\r\n+OK\r\n`, `size ${size}`).toBe(true);
+    }
+  });
+
+  test('bulks gathered beforehand, of every size, whatever room there is', () => {
+    const sizes = [...Array.from({ length: 120 }, (_, i) => i), 4095, 4096, 5000, 70_000, 3, 0];
+    const words = new Uint32Array(30_000);
+    const bytes = new Uint8Array(words.buffer);
+    const random = new Prng(Math.floor(Math.random() * 2 ** 32));
+    for (let i = 0; i < bytes.length; i++) bytes[i] = random.below(256);
+    const slices = new Slices();
+    slices.bytes = [new Uint8Array(0), bytes];
+    slices.words = [new Uint32Array(0), words];
+    slices.where.fill(1);
+    const slice = (i: number, size: number): void => {
+      slices.starts[i] = 4 * random.below((bytes.length - size) >>> 2);
+      slices.ends[i] = slices.starts[i] + size;
+    };
+    const expected = (): string => {
+      let text = '';
+      for (let i = 0; i < slices.count; i++) {
+        const bulk = Buffer.from(bytes.subarray(slices.starts[i], slices.ends[i])).toString('latin1');
+        text += `$${bulk.length}\r\n${bulk}\r\n`;
+      }
+      return text;
+    };
+    sizes.forEach((size, i) => slice(i, size));
+    slices.count = sizes.length;
+    expect(write(2, (r) => r.bulks(slices))).toBe(expected());
+    slices.count = 0;
+    expect(write(2, (r) => r.bulks(slices))).toBe('');
+    for (let fill = 4096 - 300; fill <= 4096; fill++) {
+      slices.count = 1 + random.below(4);
+      for (let i = 0; i < slices.count; i++) slice(i, random.below(120));
+      const text = write(2, (r) => {
+        r.raw(new Uint8Array(fill).fill(0x2e), 0, fill);
+        r.bulks(slices);
+        r.ok();
+      });
+      expect(text).toBe(`${'.'.repeat(fill)}${expected()}+OK\r\n`);
     }
   });
 
@@ -203,6 +248,42 @@ describe('buffers', () => {
     for (const buffer of taken) writer.recycle(buffer);
     expect(pool.freeBytes).toBeGreaterThan(4 * 1024 * 1024);
     expect(pool.freeBytes).toBeLessThan(30 * 1024 * 1024);
+  });
+
+  test('what is sent goes in one piece up to 64 KiB, else in buffers that come back', () => {
+    const pool = new ReplyPool();
+    const writer = new ReplyWriter(pool);
+    const random = new Prng(Math.floor(Math.random() * 2 ** 32));
+    for (const size of [1, 4000, 4096, 5000, 16_384, 16_385, 60_000, 65_535, 65_536, 65_537, 200_000, 3]) {
+      let sent = '';
+      let short = 0;
+      let done = (): void => undefined;
+      const socket = {
+        writeShort(bytes: Uint8Array, end: number): void {
+          sent += Buffer.from(bytes.subarray(0, end)).toString('latin1');
+          short++;
+        },
+        write(buffers: readonly Uint8Array[], whenDone: () => void): void {
+          sent += Buffer.concat(buffers).toString('latin1');
+          done = whenDone;
+        },
+      };
+      let expected = '';
+      while (expected.length < size) {
+        const text = 'x'.repeat(Math.min(size - expected.length, 1 + random.below(3000)));
+        writer.raw(bytesOf(text), 0, text.length);
+        expected += text;
+      }
+      const mark = writer.mark();
+      writer.sendTo(socket);
+      done();
+      expect(sent === expected).toBe(true);
+      expect(short).toBe(size <= 65_536 ? 1 : 0);
+      expect(writer.pendingBytes).toBe(0);
+      expect(() => writer.truncate(mark)).toThrow('before the next take');
+    }
+    expect(pool.freeBytes).toBeGreaterThan(84_000);
+    expect(pool.freeBytes).toBeLessThan(500_000);
   });
 
   test('nothing pending, nothing taken', () => {

@@ -74,6 +74,7 @@ const source: InfoSource = {
     commitIndex: 41,
     appliedIndex: 40,
     lastIndex: 42,
+    log: { firstIndex: 7, bytes: 12_345 },
     replicas: [
       { host: '10.0.0.2', port: 6380, connected: true, matchIndex: 41, lagMs: 1500 },
       { host: '10.0.0.3', port: 6381, connected: false, matchIndex: -1, lagMs: 0 },
@@ -132,6 +133,8 @@ describe('fields', () => {
         'raft_commit_index:41',
         'raft_applied_index:40',
         'raft_last_index:42',
+        'raft_log_first_index:7',
+        'raft_log_bytes:12345',
         '',
       ].join('\r\n'),
     );

@@ -9,7 +9,7 @@ import { Machine, MACHINE_VERSION } from '../../src/machine/machine.ts';
 import type { ClientSocket } from '../../src/ports/client-listener.ts';
 import type { Clock, Timer } from '../../src/ports/clock.ts';
 import type { LeaseCellReader } from '../../src/ports/lease-cell.ts';
-import type { ConsensusMessage, EngineLink, EngineMessage } from '../../src/ports/link.ts';
+import type { ConsensusMessage, EngineLink, EngineMessage, SnapshotReference } from '../../src/ports/link.ts';
 import type { Logger } from '../../src/ports/logger.ts';
 import { Engine } from '../../src/replica/engine.ts';
 import { loadConfig } from '../../src/server/config-file.ts';
@@ -99,6 +99,10 @@ export class ManualSocket implements ClientSocket {
     node.server.connected(this);
   }
 
+  writeShort(bytes: Uint8Array, end: number): void {
+    this.write([Buffer.from(bytes.subarray(0, end))], () => undefined);
+  }
+
   write(buffers: readonly Uint8Array[], done: () => void): void {
     let bytes = 0;
     for (const buffer of buffers) {
@@ -175,6 +179,8 @@ export class ManualNode {
   readonly threw: string[] = [];
   /** Snapshots that the engine wants a machine of. */
   readonly restores: { readonly index: number; readonly done: (result: Machine | string) => void }[] = [];
+  /** Searches for published snapshots; `find` ends one, with what is wanted then or was before. */
+  readonly confirms: { readonly wanted: () => SnapshotReference; readonly find: (snapshot?: SnapshotReference) => void }[] = [];
   #tell: (message: ConsensusMessage) => void = () => undefined;
   /** Committed messages that have arrived and that the event loop has not come to. */
   readonly #arrived: ConsensusMessage[] = [];
@@ -228,6 +234,7 @@ export class ManualNode {
       installer: {
         start: ({ index }, done) => void this.restores.push({ index, done: (result) => done(result as Machine) }),
         restore: ({ index }, done) => void this.restores.push({ index, done }),
+        confirm: (wanted, done) => void this.confirms.push({ wanted, find: (snapshot = wanted()) => done(snapshot) }),
       },
     });
     this.server.attach(this.engine);

@@ -47,13 +47,13 @@ test('BGSAVE asks the snapshotter for what is applied, once, with Redis’s repl
   expect(ask(client, 'BGSAVE NOW')).toBe('-ERR syntax error\r\n');
   expect(ask(client, 'BGSAVE SCHEDULE TWICE')).toBe('-ERR syntax error\r\n');
   const snapshotter = node.connect();
-  expect(orders(snapshotter)).toEqual({ snapshotRequested: 0, snapshotIndexMin: 0 });
+  expect(orders(snapshotter)).toEqual({ snapshotIndexMin: 0 });
   client.send('SET a 1');
   node.commitAll();
   client.take();
   const index = node.machine.appliedIndex;
   expect(ask(client, 'BGSAVE')).toBe('+Background saving started\r\n');
-  expect(orders(snapshotter)).toEqual({ snapshotRequested: 1, snapshotIndexMin: index });
+  expect(orders(snapshotter)).toEqual({ snapshotIndexMin: index });
   expect(ask(client, 'BGSAVE')).toBe('-ERR Background save already in progress\r\n');
   expect(ask(client, 'SAVE')).toBe('-ERR Background save already in progress\r\n');
   node.clock.pass(2500);
@@ -64,7 +64,7 @@ test('BGSAVE asks the snapshotter for what is applied, once, with Redis’s repl
   expect(published(node, client, index)).toBe('+OK\r\n');
   expect(info(client)).toMatchObject({ rdb_bgsave_in_progress: '0', rdb_current_bgsave_time_sec: '-1', snapshot_index: String(index) });
   expect(Number(info(client)['rdb_last_bgsave_time_sec'])).toBeGreaterThanOrEqual(2);
-  expect(orders(snapshotter)).toEqual({ snapshotRequested: 1, snapshotIndexMin: 0 });
+  expect(orders(snapshotter)).toEqual({ snapshotIndexMin: 0 });
   expect(ask(client, 'BGSAVE')).toBe('+Background saving started\r\n');
 });
 
@@ -115,6 +115,44 @@ test('SAVE tells of trouble that lasts, and of a snapshotter that is gone', () =
   const { snapshotter_state, archive_lag_seconds } = info(client);
   expect(snapshotter_state).toBe('silent');
   expect(Number(archive_lag_seconds)).toBeGreaterThanOrEqual(30);
+});
+
+test('the lag of the archive grows also where the snapshotter gets no log and knows of none', () => {
+  const node = ManualNode.leader(...STORE);
+  const client = node.connect();
+  const lag = (): number => Number(info(client)['archive_lag_seconds']);
+  const archived = node.machine.appliedIndex;
+  orders(client, { archivedIndex: archived, archiveLagMs: 0 });
+  expect(lag()).toBe(0);
+  client.send('SET a 1');
+  node.commitAll();
+  client.take();
+  for (let second = 0; second < 20; second++) {
+    node.clock.pass(1000);
+    orders(client, { archivedIndex: archived, archiveLagMs: 0 });
+  }
+  expect(lag()).toBeGreaterThanOrEqual(18);
+  expect(lag()).toBeLessThanOrEqual(21);
+  orders(client, { archivedIndex: node.machine.appliedIndex, archiveLagMs: 0 });
+  expect(lag()).toBe(0);
+});
+
+test('of several snapshotters the best is told of, and one that is in trouble or gone does no harm', () => {
+  const node = ManualNode.leader(...STORE);
+  const client = node.connect();
+  orders(client, { name: 'a', archivedIndex: 5, fault: 'no room' });
+  expect(info(client)).toMatchObject({ rdb_last_bgsave_status: 'err', snapshotter_state: 'following' });
+  orders(client, { name: 'b', archivedIndex: 3, state: 'starting' });
+  expect(info(client)).toMatchObject({ rdb_last_bgsave_status: 'ok', snapshotter_state: 'starting' });
+  orders(client, { name: 'c', archivedIndex: 4, state: 'writing' });
+  orders(client, { name: 'b', archivedIndex: 6, state: 'following' });
+  // Whichever makes one: it is under way.
+  expect(info(client)).toMatchObject({ snapshotter_state: 'following', rdb_bgsave_in_progress: '1' });
+  node.clock.pass(SNAPSHOTTER_SILENT_MS + 1000);
+  orders(client, { name: 'a', archivedIndex: 5, fault: 'no room' });
+  expect(info(client)).toMatchObject({ rdb_last_bgsave_status: 'err', rdb_bgsave_in_progress: '0' });
+  for (let i = 0; i < 1000; i++) orders(client, { name: `many ${i}`, archivedIndex: i });
+  expect(info(client)).toMatchObject({ rdb_last_bgsave_status: 'ok' });
 });
 
 test('LASTSAVE is the start of the node, then the time of the published snapshot', () => {
@@ -195,7 +233,7 @@ test('SNAPSHOTS shows what is published and how far the snapshotter is', () => {
   expect(info(client)['archive_lag_seconds']).toBe('4');
 });
 
-test.each(['', '{', 'null', '7', '[]', '{"state":1,"fault":""}', '{"state":"x"}'])('a report that is none is refused: %s', (json) => {
+test.each(['', '{', 'null', '7', '[]', '{"state":1,"fault":""}', '{"state":"x"}', `{"state":"x","fault":"${'y'.repeat(20_000)}"}`, '['.repeat(100_000)])('a report that is none is refused: %.40s', (json) => {
   const node = ManualNode.leader(...STORE);
   const client = node.connect();
   expect(ask(client, `HOLDFAST SNAPSHOTTER ${json}`)).toMatch(/^-ERR the report is no JSON object/);

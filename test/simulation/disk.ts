@@ -10,6 +10,7 @@ import type { Prng } from '../../src/base/prng.ts';
 import type { HardState, LogAppend, LogStore } from '../../src/ports/log-store.ts';
 import type { SimThread } from './clock.ts';
 import type { Scheduler } from './scheduler.ts';
+import { Violation } from './trace.ts';
 
 /** An append or a reset. */
 interface Write extends LogAppend {
@@ -28,10 +29,10 @@ class Contents {
     return this.base.index + this.entries.length;
   }
 
-  apply(append: Write): void {
+  apply(append: Write, bugs: DiskBugs): void {
     if (append.base !== undefined) {
-      this.base = append.base;
-      this.entries = [];
+      this.entries = bugs.resetKeepsSuffix === true ? this.entries.slice(append.base.index - this.base.index) : [];
+      this.base = this.#based(append.base, bugs);
     }
     const first = append.entries[0];
     if (first !== undefined) {
@@ -46,6 +47,19 @@ class Contents {
     }
     if (append.hardState !== undefined) this.hardState = append.hardState;
     if (append.meta !== undefined) for (const [name, value] of append.meta) this.meta.set(name, value);
+  }
+
+  /** As the real store checks it at open. */
+  check(): void {
+    let term = this.base.term;
+    this.entries.forEach((entry, i) => {
+      const index = this.base.index + 1 + i;
+      if (entryIndex(entry) !== index || entryTerm(entry) < term) {
+        throw new Violation('log on disk', `entry ${entryIndex(entry)} of term ${entryTerm(entry)} stands at ${index}, behind term ${term}`);
+      }
+      term = entryTerm(entry);
+    });
+    if (this.hardState.commit > this.lastIndex) throw new Violation('log on disk', `commit is ${this.hardState.commit}, and it ends at ${this.lastIndex}`);
   }
 
   copy(): Contents {
@@ -63,13 +77,19 @@ class Contents {
     return entry === undefined ? undefined : entryTerm(entry);
   }
 
-  cut(to: number): void {
+  cut(to: number, bugs: DiskBugs): void {
     if (to <= this.base.index || to > this.lastIndex) return;
     const last = this.entries[to - this.base.index - 1]!;
     this.entries = this.entries.slice(to - this.base.index);
-    this.base = { index: to, term: entryTerm(last), timeMs: entryTimeMs(last) };
+    this.base = this.#based({ index: to, term: entryTerm(last), timeMs: entryTimeMs(last) }, bugs);
+  }
+
+  #based(base: LogBase, bugs: DiskBugs): LogBase {
+    return bugs.forgetBaseTerm === true ? { ...base, term: 0 } : base;
   }
 }
+
+const CUT_TOO_FAR = 20;
 
 /** Seeded bugs of the disk, for the tests of the simulation. */
 export interface DiskBugs {
@@ -77,6 +97,12 @@ export interface DiskBugs {
   readonly reportEarly?: boolean;
   /** A crash loses the newest vote. */
   readonly dropVote?: boolean;
+  /** A cut takes some entries more than it was told. */
+  readonly cutTooFar?: boolean;
+  /** A reset leaves what the old log had behind the new base. */
+  readonly resetKeepsSuffix?: boolean;
+  /** The term of the entry that the log begins behind is not kept. */
+  readonly forgetBaseTerm?: boolean;
 }
 
 export interface DiskProfile {
@@ -97,6 +123,10 @@ export class SimDisk {
   readonly profile: DiskProfile;
   readonly bugs: DiskBugs;
   store: SimLogStore | undefined;
+  /** The log begins behind this entry now, after a cut. */
+  onCut: (baseIndex: number) => void = () => undefined;
+  /** Something has happened behind which a crash is of interest. */
+  onPoint: (what: string) => void = () => undefined;
 
   constructor(profile: DiskProfile, bugs: DiskBugs) {
     this.profile = profile;
@@ -105,13 +135,14 @@ export class SimDisk {
 
   open(scheduler: Scheduler, prng: Prng, thread: SimThread): SimLogStore {
     this.failNext = false;
+    this.durable.check();
     this.store = new SimLogStore(this, this.durable.copy(), scheduler, prng, thread);
     return this.store;
   }
 
   makeDurable(append: Write): void {
     if (append.hardState !== undefined) this.#previousHardState = this.durable.hardState;
-    this.durable.apply(append);
+    this.durable.apply(append, this.bugs);
   }
 
   /** The machine loses power: of what was handed over and not yet durable a random prefix is kept. */
@@ -209,15 +240,21 @@ export class SimLogStore implements LogStore {
 
   reset(base: LogBase, hardState: HardState, done: (error?: Error) => void): void {
     assert(!this.#closed, 'a closed log is not reset');
+    this.#disk.onPoint('a reset is handed over');
     this.#write({ entries: [], hardState, base }, done);
   }
 
   /** On the disk it comes later, if the node lives; where the disk lags behind, not at all. */
   cut(to: number): void {
     assert(to >= this.base.index && to <= this.lastIndex, () => `a cut up to ${to} of a log [${this.firstIndex}, ${this.lastIndex}]`);
-    this.#view.cut(to);
+    const { bugs } = this.#disk;
+    const cutTo = bugs.cutTooFar === true ? Math.min(to + CUT_TOO_FAR, Math.max(to, this.#view.hardState.commit)) : to;
+    this.#view.cut(cutTo, bugs);
+    this.#disk.onCut(this.base.index);
     this.#scheduler.at(this.#lastEndMs + 20 * this.#prng.unit(), () => {
-      if (this.#disk.store === this && !this.#failed) this.#disk.durable.cut(to);
+      if (this.#disk.store !== this || this.#failed) return;
+      this.#disk.durable.cut(cutTo, bugs);
+      this.#disk.onPoint('a cut is on disk');
     });
   }
 
@@ -231,7 +268,7 @@ export class SimLogStore implements LogStore {
   }
 
   #write(own: Write, done: (error?: Error) => void): void {
-    this.#view.apply(own);
+    this.#view.apply(own, this.#disk.bugs);
     this.#pending.push({ append: own, done });
     const { meanMs, slowChance, slowMs } = this.#disk.profile;
     const now = this.#scheduler.nowMs;
@@ -253,6 +290,7 @@ export class SimLogStore implements LogStore {
       return;
     }
     this.#disk.makeDurable(next.append);
+    if (next.append.base !== undefined) this.#disk.onPoint('a reset is on disk');
     if (report) this.#thread.post(this.#prng.unit() * 0.1, () => next.done());
   }
 

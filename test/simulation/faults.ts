@@ -2,7 +2,7 @@
 // while it is on it strikes at random moments. Everything ends by itself or with `heal`.
 //
 // Limits that the product states: a replaced node (emptied disk) one at a time, and disks fail on a minority at a time.
-import type { Prng } from '../../src/base/prng.ts';
+import { Prng } from '../../src/base/prng.ts';
 import type { SimNode } from './node.ts';
 import type { Simulator } from './simulator.ts';
 
@@ -18,17 +18,23 @@ const WEIGHTS: Record<FaultKind, number> = {
   'stall-engine': 5, 'stall-consensus': 5, 'wall-jump': 3, 'slow-disk': 4, 'disk-failure': 2, transfer: 4, replace: 2,
 };
 
+const POINT_CHANCE = 0.1;
+
 export class Faults {
   readonly #sim: Simulator;
   readonly #prng: Prng;
+  readonly #pointPrng: Prng;
+  readonly #crashAt: string | undefined;
   readonly #meanGapMs: number;
   readonly enabled: readonly FaultKind[];
   readonly counts: Record<string, number> = {};
   #active = false;
 
-  constructor(sim: Simulator, prng: Prng, enabled: readonly FaultKind[], meanGapMs: number) {
+  constructor(sim: Simulator, prng: Prng, enabled: readonly FaultKind[], meanGapMs: number, crashAt: string | undefined) {
     this.#sim = sim;
     this.#prng = prng;
+    this.#pointPrng = new Prng(sim.seed, 6);
+    this.#crashAt = crashAt;
     this.enabled = enabled;
     this.#meanGapMs = meanGapMs;
   }
@@ -37,6 +43,18 @@ export class Faults {
     if (this.enabled.length === 0) return;
     this.#active = true;
     this.#next();
+  }
+
+  /** A moment between two steps that belong together, at which a crash is worth more than at most others. */
+  point(node: SimNode, what: string): void {
+    if (!this.#active || !this.enabled.includes('crash') || !this.#pointPrng.chance(this.#crashAt === undefined ? POINT_CHANCE : Number(this.#crashAt === what))) return;
+    const { life } = node;
+    this.#sim.scheduler.after(0, () => {
+      if (life === undefined || node.life !== life) return;
+      this.counts[`crash: ${what}`] = (this.counts[`crash: ${what}`] ?? 0) + 1;
+      node.crash();
+      this.#restartLater(node);
+    });
   }
 
   #next(): void {

@@ -2,9 +2,11 @@
 // threads: consensus, engine, machine and the real server with its sessions, on simulated ports.
 import { Prng } from '../../src/base/prng.ts';
 import { allCommands } from '../../src/commands/all.ts';
+import { publishedText } from '../../src/commands/publishing.ts';
 import { CommandTable } from '../../src/commands/table.ts';
 import { digestText, Machine, type MachineReport } from '../../src/machine/machine.ts';
 import type { LeaseCellReader } from '../../src/ports/lease-cell.ts';
+import type { ConsensusLink } from '../../src/ports/link.ts';
 import type { Logger } from '../../src/ports/logger.ts';
 import { Consensus } from '../../src/replica/consensus.ts';
 import { Engine } from '../../src/replica/engine.ts';
@@ -25,6 +27,10 @@ export interface NodeBugs {
   readonly cell?: (reader: LeaseCellReader) => LeaseCellReader;
   /** Alters an entry before this node's machine applies it. */
   readonly entry?: (entry: Uint8Array, index: number) => Uint8Array;
+  /** Wraps what consensus says to the engine. */
+  readonly link?: (link: ConsensusLink) => ConsensusLink;
+  /** Alters the machine before it applies anything. */
+  readonly machine?: (machine: Machine) => void;
 }
 
 const NO_FILES: ConfigFiles = {
@@ -57,6 +63,8 @@ export class SimNode {
     this.bugs = bugs;
     this.prng = new Prng(sim.seed, 1000 + id);
     this.incarnation = this.#newIncarnation();
+    disk.onCut = (baseIndex) => sim.snapshots.cut(id, baseIndex);
+    disk.onPoint = (what) => sim.faults.point(this, what);
   }
 
   #newIncarnation(): string {
@@ -153,13 +161,13 @@ export class Life {
       (to, head) => checker.sending(this, to, head),
     );
     const store = node.disk.open(scheduler, prng, this.consensusThread);
-    const { keepBytes, keepBytesMax } = sim.snapshots;
+    const { keepBytes, keepBytesMax } = sim.snapshots.profile;
     this.consensus = new Consensus({
       id: node.id, incarnation, rejoining, members, logger, store,
       logKeepBytes: keepBytes,
       logKeepBytesMax: keepBytesMax,
       transport: this.transport,
-      link: link.consensus,
+      link: node.bugs.link?.(link.consensus) ?? link.consensus,
       clock: this.consensusThread.clock,
       cell: this.cell,
       random: (bound) => prng.below(bound),
@@ -242,10 +250,21 @@ export class Life {
     const { node } = this;
     const { sim } = node;
     const machine = new Machine(new CommandTable(allCommands), this.report, () => node.time.monotonicMs());
+    node.bugs.machine?.(machine);
+    const adopt = machine.adopt.bind(machine);
+    machine.adopt = (other) => {
+      adopt(other);
+      sim.faults.point(node, 'the snapshot has taken over');
+    };
     const apply = machine.apply.bind(machine);
     machine.apply = (entry, index, term, timeMs, sink) => {
+      const before = machine.publishing.newest;
       apply(node.bugs.entry?.(entry, index) ?? entry, index, term, timeMs, sink);
-      sim.checker.applied(this, index, entry, machine.bootstrapped ? digestText(machine.digest()) : '');
+      const { newest } = machine.publishing;
+      sim.checker.applied(this, index, entry, machine.bootstrapped ? digestText(machine.digest()) : '', publishedText(newest));
+      if (newest === before) return;
+      sim.checker.expectPublishedInDigest(this, machine);
+      sim.snapshots.published(newest);
     };
     return machine;
   }

@@ -1,7 +1,9 @@
 // Tests of the test: faults of the kind that the simulation is there to find, put in on purpose from outside the product
 // (its ports and its inputs are wrapped). Each must be found within a bounded number of seeds.
 import { EntryKind, entryKind, entryRecordCount, ENTRY_HEADER_BYTES } from '../../src/base/entry.ts';
+import type { Machine } from '../../src/machine/machine.ts';
 import type { LeaseCellReader } from '../../src/ports/lease-cell.ts';
+import type { ConsensusLink } from '../../src/ports/link.ts';
 import type { RunOptions, SeededBugs } from './simulator.ts';
 
 export interface SeededBug {
@@ -57,6 +59,52 @@ const STALE_READS: Partial<RunOptions> = {
   timing: { readConsistency: 'lease', electionTicks: 12, heartbeatTicks: 1 },
   workload: { clients: 10, registers: 2, readShare: 0.8, thinkMs: 1, pipelineMax: 1, expiryShare: 0, eventualShare: 0, sessionOperationsMax: 60 },
 };
+
+/** Nodes cut off, while the others write and cut their logs at once; what comes back has to start from a snapshot. */
+const BEHIND: Partial<RunOptions> = {
+  nodes: 3,
+  snapshots: true,
+  snapshotProfile: { gapMs: 120, slowMs: 30, keepBytes: 0, keepBytesMax: 0, tidy: false },
+  faultGapMs: 400,
+  chaosMs: 12_000,
+  timing: { electionTicks: 6 },
+};
+
+/** Leaders cut off with what they could not commit; crashes where they have just started behind a snapshot. */
+const DIVERGED_AND_BEHIND: Partial<RunOptions> = {
+  ...BEHIND,
+  faults: ['isolate-leader', 'crash'],
+  crashAt: 'a reset is on disk',
+  workload: { clients: 5, registers: 2, counters: 1, readShare: 0.05, thinkMs: 40, pipelineMax: 4, bulkShare: 0.3, eventualShare: 0, expiryShare: 0 },
+};
+
+function withoutPublishedInDigest(machine: Machine): void {
+  const digest = machine.digest.bind(machine);
+  machine.digest = () => {
+    const { newest } = machine.publishing;
+    machine.publishing.restore(undefined);
+    const without = digest();
+    machine.publishing.restore(newest);
+    return without;
+  };
+}
+
+/** Consensus accepts every machine that was restored. */
+function acceptAll(link: ConsensusLink): ConsensusLink {
+  return {
+    send: (message) => link.send(message.type === 'installed' ? { ...message, accepted: true } : message),
+    onMessage: (handler) => link.onMessage(handler),
+  };
+}
+
+/** A machine that takes over another one's state whatever it has applied. */
+function goesBack(machine: Machine): void {
+  const adopt = machine.adopt.bind(machine);
+  machine.adopt = (other) => {
+    machine.appliedIndex = Math.min(machine.appliedIndex, other.appliedIndex - 1);
+    adopt(other);
+  };
+}
 
 export const SEEDED_BUGS: readonly SeededBug[] = [
   {
@@ -116,10 +164,66 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   },
   {
     name: 'who starts from a snapshot lacks a key',
-    bugs: { forgetfulSnapshots: true },
+    bugs: { snapshotsLose: 'key' },
     options: { snapshots: true, faults: ['crash', 'replace'], chaosMs: 10_000 },
     rules: ['state machine safety'],
     seedsMax: 5,
+  },
+  {
+    name: 'who starts from a snapshot does not know what is published',
+    bugs: { snapshotsLose: 'published' },
+    options: { snapshots: true, faults: ['crash', 'replace'], chaosMs: 10_000 },
+    rules: ['state machine safety'],
+    seedsMax: 10,
+  },
+  {
+    name: 'the published record is not part of the digest',
+    bugs: { node: () => ({ machine: withoutPublishedInDigest }) },
+    options: { snapshots: true, faults: [] },
+    rules: ['digest'],
+    seedsMax: 3,
+  },
+  {
+    name: 'a log is cut beyond the published snapshot (found by the check of cuts)',
+    bugs: { disk: { cutTooFar: true } },
+    options: { snapshots: true, faults: [] },
+    rules: ['cut'],
+    seedsMax: 5,
+  },
+  {
+    name: 'a log is cut beyond the published snapshot (found by what nodes see)',
+    bugs: { disk: { cutTooFar: true }, withoutCutChecks: true },
+    options: { snapshots: true, faults: ['crash', 'crash-all'], chaosMs: 10_000 },
+    rules: LOST_DATA,
+    seedsMax: 60,
+  },
+  {
+    name: 'a made-up record of a published snapshot is taken at its word',
+    bugs: { blindTrust: true },
+    options: { snapshots: true, faults: [] },
+    rules: ['cut'],
+    seedsMax: 20,
+  },
+  {
+    name: 'a log that starts behind a snapshot keeps what it had behind that',
+    bugs: { disk: { resetKeepsSuffix: true } },
+    options: DIVERGED_AND_BEHIND,
+    rules: ['log on disk', ...LOST_DATA],
+    seedsMax: 150,
+  },
+  {
+    name: 'the term of the entry that a log begins behind is forgotten',
+    bugs: { disk: { forgetBaseTerm: true } },
+    options: { snapshots: true, faults: ['crash'], chaosMs: 8000 },
+    rules: LOST_DATA,
+    seedsMax: 5,
+  },
+  {
+    name: 'a snapshot that is older than what is applied takes over',
+    bugs: { node: () => ({ link: acceptAll, machine: goesBack }) },
+    options: { ...BEHIND, faults: ['isolate-leader', 'one-way', 'partition', 'single-link'], snapshotProfile: { ...BEHIND.snapshotProfile, slowMs: 1500 }, workload: { clients: 4, thinkMs: 20, readShare: 0.1 } },
+    rules: LOST_DATA,
+    seedsMax: 150,
   },
   {
     name: 'one node applies another value',

@@ -12,7 +12,7 @@ import { FAULT_KINDS, Faults, type FaultKind } from './faults.ts';
 import { SimNetwork, type NetworkProfile } from './network.ts';
 import { SimNode, type NodeBugs } from './node.ts';
 import { Scheduler } from './scheduler.ts';
-import { Snapshots } from './snapshots.ts';
+import { Snapshots, type SnapshotProfile } from './snapshots.ts';
 import { Trace, Violation } from './trace.ts';
 import { Workload, type WorkloadProfile } from './workload.ts';
 
@@ -23,12 +23,15 @@ export interface SeededBugs {
   readonly node?: (id: number) => NodeBugs;
   /** Monotonic clocks run at speeds this far apart. */
   readonly clockRateSpread?: number;
-  /** Whoever starts from a snapshot lacks a key. */
-  readonly forgetfulSnapshots?: boolean;
+  /** What whoever starts from a snapshot lacks. */
+  readonly snapshotsLose?: 'key' | 'published';
+  /** A published snapshot is taken for there without a look. */
+  readonly blindTrust?: boolean;
   /** Checks that are left out, so that others have to find it. */
   readonly withoutPersistChecks?: boolean;
   readonly withoutLeaseChecks?: boolean;
   readonly withoutHistoryChecks?: boolean;
+  readonly withoutCutChecks?: boolean;
 }
 
 export interface RunOptions {
@@ -45,8 +48,11 @@ export interface RunOptions {
   readonly network?: Partial<NetworkProfile>;
   /** Whether logs are cut behind snapshots; chosen by the seed if absent, and not where something is broken on purpose. */
   readonly snapshots?: boolean;
+  readonly snapshotProfile?: Partial<SnapshotProfile>;
   /** Mean time from fault to fault. */
   readonly faultGapMs?: number;
+  /** Of the steps of a cut or an installation at which nodes crash now and then, the one at which they always do. */
+  readonly crashAt?: string;
   /** Every trace line, as it happens. */
   readonly onTrace?: (line: string) => void;
 }
@@ -128,9 +134,9 @@ export class Simulator {
       this.nodes.push(new SimNode(this, id, time, new SimDisk(profile, bugs?.disk ?? {}), bugs?.node?.(id) ?? {}));
     }
     const kinds = options.faults ?? FAULT_KINDS.filter(() => prng.chance(0.5));
-    this.faults = new Faults(this, new Prng(seed, 3), kinds, options.faultGapMs ?? 100 + prng.unit() * 1200);
+    this.faults = new Faults(this, new Prng(seed, 3), kinds, options.faultGapMs ?? 100 + prng.unit() * 1200, options.crashAt);
     const snapshotPrng = new Prng(seed, 5);
-    this.snapshots = new Snapshots(this, snapshotPrng, options.snapshots ?? (bugs === undefined && snapshotPrng.chance(0.6)), bugs?.forgetfulSnapshots === true);
+    this.snapshots = new Snapshots(this, snapshotPrng, options.snapshots ?? (bugs === undefined && snapshotPrng.chance(0.6)), bugs ?? {}, options.snapshotProfile ?? {});
     this.workload = new Workload(this, { ...workloadProfile(prng), ...options.workload }, new Prng(seed, 4));
   }
 
@@ -175,7 +181,7 @@ export class Simulator {
     const { faults } = this;
     this.note(
       `seed ${this.seed}: ${this.nodes.length} nodes, ${JSON.stringify(this.options)}, faults ${faults.enabled.join(' ')}, ` +
-        `snapshots ${this.snapshots.enabled ? `keeping ${this.snapshots.keepBytes} to ${this.snapshots.keepBytesMax}` : 'off'}, network ${JSON.stringify(this.network.profile)}, workload ${JSON.stringify(this.workload.profile)}`,
+        `snapshots ${this.snapshots.enabled ? JSON.stringify(this.snapshots.profile) : 'off'}, network ${JSON.stringify(this.network.profile)}, workload ${JSON.stringify(this.workload.profile)}`,
     );
     this.network.start(this.nodeIds);
     for (const node of this.nodes) node.start();
@@ -288,6 +294,7 @@ function workloadProfile(prng: Prng): WorkloadProfile {
     readShare: 0.2 + prng.unit() * 0.6,
     expiryShare: prng.chance(0.7) ? 0.2 : 0,
     eventualShare: prng.chance(0.5) ? 0.2 : 0,
+    bulkShare: 0,
     sessionOperationsMax: 20 + prng.below(150),
     interleave: prng.chance(0.5),
   };

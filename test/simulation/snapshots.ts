@@ -5,6 +5,7 @@
 // What must hold here, so that a fault found is the product's: a stored snapshot is of a state that the log has had.
 import type { Prng } from '../../src/base/prng.ts';
 import type { LogBase } from '../../src/base/log-base.ts';
+import { publishedText, type PublishedRecord } from '../../src/commands/publishing.ts';
 import { digestText, type Machine } from '../../src/machine/machine.ts';
 import { RecordKind } from '../../src/machine/record-codec.ts';
 import type { SnapshotReference } from '../../src/ports/link.ts';
@@ -12,15 +13,33 @@ import type { SnapshotInstaller } from '../../src/replica/installation.ts';
 import { decodeReference } from '../../src/replica/snapshot-reference.ts';
 import { SnapshotRestore, SnapshotWriter } from '../../src/snapshot/machine-snapshot.ts';
 import type { Life } from './node.ts';
-import type { Simulator } from './simulator.ts';
+import type { SeededBugs, Simulator } from './simulator.ts';
+import { Violation } from './trace.ts';
 
 interface Stored {
   readonly index: number;
   readonly digest: string;
+  readonly published: string;
   readonly rdb: readonly Uint8Array[];
   readonly sidecar: Uint8Array;
 }
 
+export interface SnapshotProfile {
+  /** Mean time from one to the next. */
+  readonly gapMs: number;
+  /** Loading one takes up to this. */
+  readonly slowMs: number;
+  /** What nodes keep of their logs. */
+  readonly keepBytes: number;
+  readonly keepBytesMax: number;
+  /** Those before the newest that is published are deleted. */
+  readonly tidy: boolean;
+}
+
+/** What is older than a published snapshot goes after so long. */
+const RETAINED_MS = 2000;
+/** Once the faults are over there is time to load one before the next. */
+const CALM_GAP_MS = 4000;
 /** Retries of a node that finds no snapshot to start from. */
 const RETRY_MS = 50;
 
@@ -28,29 +47,32 @@ export class Snapshots {
   readonly #sim: Simulator;
   readonly #prng: Prng;
   readonly enabled: boolean;
-  readonly #forgetful: boolean;
-  readonly #gapMs: number;
-  readonly #slowMs: number;
-  /** What nodes keep of their logs. */
-  readonly keepBytes: number;
-  readonly keepBytesMax: number;
+  readonly #bugs: SeededBugs;
+  #coveredIndex = 0;
+  readonly profile: SnapshotProfile;
   readonly #stored = new Map<string, Stored>();
-  readonly counts = { snapshots: 0, published: 0, starts: 0, installs: 0, 'failed installs': 0 };
+  readonly counts = { snapshots: 0, published: 0, 'made up': 0, cuts: 0, starts: 0, installs: 0, 'failed installs': 0 };
 
-  constructor(sim: Simulator, prng: Prng, enabled: boolean, forgetful: boolean) {
+  constructor(sim: Simulator, prng: Prng, enabled: boolean, bugs: SeededBugs, profile: Partial<SnapshotProfile>) {
     this.#sim = sim;
-    this.#forgetful = forgetful;
+    this.#bugs = bugs;
     this.#prng = prng;
     this.enabled = enabled;
-    this.#gapMs = 100 + prng.unit() * 1500;
-    this.#slowMs = prng.chance(0.5) ? 30 : 1500;
-    this.keepBytes = prng.pick([0, 500, 5000, 50_000]);
-    this.keepBytesMax = this.keepBytes + prng.pick([0, 3000, 100_000]);
+    const keepBytes = prng.pick([0, 0, 500, 5000, 50_000]);
+    this.profile = {
+      gapMs: prng.chance(0.4) ? 30 + prng.unit() * 200 : 100 + prng.unit() * 1500,
+      slowMs: prng.chance(0.5) ? 30 : 1500,
+      keepBytes,
+      keepBytesMax: keepBytes + prng.pick([0, 0, 3000, 100_000]),
+      tidy: prng.chance(0.5),
+      ...profile,
+    };
   }
 
   start(): void {
     if (!this.enabled) return;
-    this.#sim.scheduler.after(this.#gapMs * 2 * this.#prng.unit(), () => {
+    const meanMs = this.#sim.workload.stopped ? CALM_GAP_MS : this.profile.gapMs;
+    this.#sim.scheduler.after(meanMs * 2 * this.#prng.unit(), () => {
       this.#take();
       this.start();
     });
@@ -68,9 +90,15 @@ export class Snapshots {
     for (let chunk = writer.next(); chunk !== undefined; chunk = writer.next()) rdb.push(chunk);
     const digest = digestText(machine.digest());
     const key = `s${++this.counts.snapshots}-${index}`;
-    this.#stored.set(key, { index, digest, rdb, sidecar: writer.sidecar() });
+    const publish = (name: string): void => this.#publish(['HOLDFAST', 'PUBLISH', String(index), String(term), name, digest.repeat(4), digest]);
+    if (prng.chance(0.1)) {
+      this.counts['made up']++;
+      this.#sim.scheduler.after(prng.unit() * 200, () => publish(`made-up-${index}`));
+      return;
+    }
+    this.#stored.set(key, { index, digest, rdb, sidecar: writer.sidecar(), published: publishedText(machine.publishing.newest) });
     this.#sim.trace(`snapshot ${key} is stored, digest ${digest}`);
-    this.#sim.scheduler.after(prng.unit() * 200, () => this.#publish(['HOLDFAST', 'PUBLISH', String(index), String(term), key, digest.repeat(4), digest]));
+    this.#sim.scheduler.after(prng.unit() * 200, () => publish(key));
   }
 
   #publish(words: readonly string[]): void {
@@ -86,17 +114,51 @@ export class Snapshots {
     });
   }
 
+  /** A node has applied this record. */
+  published(newest: PublishedRecord | undefined): void {
+    const stored = newest === undefined ? undefined : this.#stored.get(newest.manifestKey);
+    if (stored === undefined || stored.index <= this.#coveredIndex) return;
+    this.#coveredIndex = stored.index;
+    if (!this.profile.tidy) return;
+    const old = [...this.#stored].filter(([, { index }]) => index < stored.index).map(([key]) => key);
+    this.#sim.scheduler.after(RETAINED_MS, () => {
+      for (const key of old) this.#stored.delete(key);
+    });
+  }
+
+  /** What is cut from a log is in a snapshot that is stored and published. */
+  cut(node: number, baseIndex: number): void {
+    this.counts.cuts++;
+    if (baseIndex <= this.#coveredIndex || this.#bugs.withoutCutChecks === true) return;
+    throw new Violation('cut', `the log of node ${node} is cut up to ${baseIndex}, and the newest published snapshot is of ${this.#coveredIndex}`);
+  }
+
   #lives(): Life[] {
     return this.#sim.nodes.flatMap(({ life }) => (life === undefined || life.stopping ? [] : [life]));
   }
 
   installer(life: Life): SnapshotInstaller | undefined {
     if (!this.enabled) return undefined;
-    const later = (task: () => void): void => void life.engineThread.post(1 + this.#prng.unit() * this.#slowMs, task);
+    const later = (task: () => void): void => void life.engineThread.post(1 + this.#prng.unit() * this.profile.slowMs, task);
     return {
       start: (base, done) => this.#start(life, base, done, later),
       restore: (snapshot, done) => later(() => done(this.#restore(life, snapshot))),
+      confirm: (wanted, done) => {
+        const look = (): void => {
+          const snapshot = wanted();
+          later(() => {
+            if (this.#bugs.blindTrust === true || (!this.#prng.chance(0.2) && this.#named(snapshot) !== undefined)) done(snapshot);
+            else look();
+          });
+        };
+        look();
+      },
     };
+  }
+
+  #named({ index, reference }: SnapshotReference): Stored | undefined {
+    const stored = this.#stored.get(decodeReference(reference)?.key ?? '');
+    return stored?.index === index ? stored : undefined;
   }
 
   #start(life: Life, base: LogBase, done: (machine: Machine) => void, later: (task: () => void) => void): void {
@@ -117,8 +179,12 @@ export class Snapshots {
       this.counts['failed installs']++;
       return 'simulated: the object store does not answer';
     }
-    const stored = this.#stored.get(decodeReference(snapshot.reference)?.key ?? '');
-    if (stored === undefined || stored.index !== snapshot.index) throw new Error(`node ${life.node.id} is told of a snapshot that is not there: ${JSON.stringify(snapshot)}`);
+    const stored = this.#named(snapshot);
+    if (stored === undefined) {
+      if (!this.profile.tidy) throw new Violation('offer', `node ${life.node.id} is told of a snapshot that never was there: ${JSON.stringify(snapshot)}`);
+      this.counts['failed installs']++;
+      return 'simulated: it is deleted';
+    }
     this.counts.installs++;
     return this.#load(life, stored);
   }
@@ -128,8 +194,10 @@ export class Snapshots {
     for (const chunk of stored.rdb) restore.feed(chunk);
     const machine = restore.end();
     const database = machine.keyspace.database(0);
-    if (this.#forgetful && database.size > 0) database.remove(database.at(0));
+    if (this.#bugs.snapshotsLose === 'key' && database.size > 0) database.remove(database.at(0));
+    if (this.#bugs.snapshotsLose === 'published') machine.publishing.restore(undefined);
     this.#sim.checker.restored(life, stored.index, stored.digest);
+    this.#sim.faults.point(life.node, 'a snapshot is loaded');
     this.#sim.note(`node ${life.node.id} has loaded the snapshot at ${stored.index}`);
     return machine;
   }

@@ -3,6 +3,7 @@
 //
 // Values are unique, and so is each record's payload within its session, so that what stands in the log can be told
 // apart. Strings (r…) are set, appended to and deleted; counters (c…) are only ever added to.
+import { BATCH_TARGET_BYTES } from '../../src/base/limits.ts';
 import type { Prng } from '../../src/base/prng.ts';
 import type { ClientSocket } from '../../src/ports/client-listener.ts';
 import { plain, ReplyParser } from '../../src/resp/reply-parser.ts';
@@ -21,6 +22,8 @@ export interface WorkloadProfile {
   readonly readShare: number;
   readonly expiryShare: number;
   readonly eventualShare: number;
+  /** Of the writes, those that fill an entry by themselves, so that several are under way at once. */
+  readonly bulkShare: number;
   /** Operations after which a client connects anew, elsewhere. */
   readonly sessionOperationsMax: number;
   /** Reads stand between writes in a pipeline; otherwise behind them. */
@@ -50,6 +53,10 @@ class SimSocket implements ClientSocket {
     this.id = id;
     this.#client = client;
     this.#life = life;
+  }
+
+  writeShort(bytes: Uint8Array, end: number): void {
+    this.write([Buffer.from(bytes.subarray(0, end))], () => undefined);
   }
 
   write(buffers: readonly Uint8Array[], done: () => void): void {
@@ -249,6 +256,8 @@ export class Client {
   #writeWords(): string[] {
     const prng = this.#prng;
     const value = this.workload.uniqueValue();
+    const { bulkShare } = this.workload.profile;
+    if (bulkShare > 0 && prng.chance(bulkShare)) return ['SET', this.#key(), value.padEnd(BATCH_TARGET_BYTES, '.')];
     if (prng.chance(this.workload.profile.expiryShare)) {
       return prng.chance(0.5)
         ? ['SET', this.#key(), value, 'PX', String(20 + prng.below(1500))]

@@ -119,3 +119,67 @@ test('a length that promises more than comes costs no memory', () => {
   expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(20 * 300_000 + 64 * 2 ** 20);
   for (const reader of readers) expect(() => reader.end()).toThrow(RdbError);
 });
+
+test('AUX fields, however many and long, cost no memory; the first ones are kept', () => {
+  const reader = new RdbReader(newKeyspace(), {});
+  const value = 'v'.repeat(100_000);
+  reader.feed(new FileBuilder().raw(250).string('redis-ver').string('7.0.15').end('none').subarray(0, -9));
+  const before = process.memoryUsage();
+  for (let i = 0; i < 1000; i++) {
+    const piece = new FileBuilder().raw(250).string(`name${i}`).string(value).end('none');
+    reader.feed(piece.subarray(9, -9));
+  }
+  const after = process.memoryUsage();
+  reader.feed(Buffer.from([255, 0, 0, 0, 0, 0, 0, 0, 0]));
+  const { aux } = reader.end();
+  expect(aux.get('redis-ver')).toBe('7.0.15');
+  expect([...aux.values()].reduce((sum, text) => sum + text.length, 0)).toBeLessThan(100_000);
+  expect(after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers).toBeLessThan(60_000_000);
+});
+
+test('lies about counts and numbers are errors at their byte, and cost nothing', () => {
+  const big = [0x81, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+  const all = [0x81, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+  const files: Readonly<Record<string, FileBuilder>> = {
+    'a string of 2^63 bytes': new FileBuilder().raw(0).string('k').raw(...big),
+    'a key of 2^64 bytes': new FileBuilder().raw(0, ...all).string('k'),
+    'a packed string of 2^63 bytes': new FileBuilder().raw(0).string('k').raw(0xc3, 5, ...big).raw(0, 'a', 0xe0, 90, 0),
+    'packed in 2^63 bytes': new FileBuilder().raw(0).string('k').raw(0xc3, ...big, 5).raw('aaaaaaaa'),
+    'a compressed string of more than LZF can make': new FileBuilder().raw(0).string('k').raw(0xc3, 5, 0x80, 0x10, 0, 0, 0).raw(0, 'a', 0xe0, 90, 0),
+    'a hash of 2^63 fields': new FileBuilder().raw(4).string('k').raw(...big).string('f').string('v'),
+    'a sorted set of 2^64 members': new FileBuilder().raw(5).string('k').raw(...all).string('m').double(1),
+    'a score that is no number': new FileBuilder().raw(5).string('k').length(1).string('m').double(NaN),
+    'a score in text that is no number': new FileBuilder().raw(3).string('k').length(1).string('m').raw(253),
+    'an index of a database of 2^63': new FileBuilder().raw(254, ...big),
+    'a key twice': new FileBuilder().raw(0).string('k').string('v').raw(0).string('k').string('w'),
+    'a key as two types': new FileBuilder().raw(0).string('k').string('v').raw(4).string('k').length(1).string('f').string('v'),
+    'a field twice': new FileBuilder().raw(4).string('k').length(2).string('f').string('v').string('f').string('w'),
+    'a member twice': new FileBuilder().raw(5).string('k').length(2).string('m').double(1).string('m').double(2),
+    'a list': new FileBuilder().raw(18).string('k').length(1).length(2).string('x'),
+    'an intset': new FileBuilder().raw(11).string('k').string('\x02\0\0\0\x01\0\0\0\x01\0'),
+    'a value of a module': new FileBuilder().raw(7).string('k').length(1).length(0),
+    'an unknown opcode': new FileBuilder().raw(244, 1, 2, 3),
+    'an unknown item of a module': new FileBuilder().raw(247).length(1).length(2).length(1).length(9),
+  };
+  const before = process.memoryUsage().arrayBuffers;
+  for (const [what, file] of Object.entries(files)) {
+    for (const exact of [true, false]) {
+      const reader = new RdbReader(newKeyspace(3), exact ? {} : { settings });
+      const bytes = file.end('none');
+      expect(() => {
+        reader.feed(bytes);
+        reader.end();
+      }, what).toThrow(/, at byte \d+$/);
+    }
+  }
+  expect(process.memoryUsage().arrayBuffers - before, 'bytes').toBeLessThan(64 * 2 ** 20 * 2 * Object.keys(files).length);
+});
+
+test('RESIZEDB is not believed, and collections without elements are no keys', () => {
+  const huge = [0x81, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+  const file = new FileBuilder().raw(254, 0, 251, ...huge, ...huge);
+  file.raw(0).string('k').string('v').raw(4).string('h').length(0).raw(5).string('z').length(0);
+  const { keyspace, report } = load(file.end(), {});
+  expect(keyspace.database(0).size).toBe(1);
+  expect(report).toMatchObject({ keys: 1, emptyKeys: 2 });
+});

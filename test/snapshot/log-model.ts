@@ -29,7 +29,7 @@ export class LogModel {
   /** Entries up to this one are no longer in the log. */
   cut = 0;
   timeMs = START_MS;
-  orders: SnapshotterOrders = { snapshotRequested: 0, snapshotIndexMin: 0 };
+  orders: SnapshotterOrders = { snapshotIndexMin: 0 };
   progress: SnapshotterProgress | undefined;
   readonly #random: Prng;
   #commands: { db: number; words: readonly unknown[] }[] = [];
@@ -46,10 +46,10 @@ export class LogModel {
     return this.entries.length;
   }
 
-  /** Entries of random commands, a checkpoint among them now and then. */
+  /** Entries of random commands, a checkpoint among them now and then; several in one millisecond often. */
   write(count: number): void {
     for (let i = 0; i < count; i++) {
-      this.timeMs += this.#random.below(1000);
+      this.timeMs += this.#random.chance(0.4) ? 0 : this.#random.below(1000);
       if (this.#random.chance(0.1)) this.checkpoint();
       else this.command();
     }

@@ -1,56 +1,16 @@
 // Going back to a moment: whatever the moment, the result is exactly the log's prefix.
-import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { OperationalError } from '../../src/base/errors.ts';
-import { Prng } from '../../src/base/prng.ts';
-import { deleteAll, readCatalog } from '../../src/snapshot/catalog.ts';
+import { deleteAll, readCatalog, type StoredSegment } from '../../src/snapshot/catalog.ts';
 import { decodeRestoreMeta, encodeRestoreMeta } from '../../src/snapshot/restore-files.ts';
 import { Restore, type Restored, type RestoreTarget } from '../../src/snapshot/restore.ts';
-import { Snapshotter } from '../../src/snapshot/snapshotter.ts';
 import { freshSeed } from '../adapters/temp-dir.ts';
-import { FastClock } from './fast-clock.ts';
-import { LogModel, silentLogger, table } from './log-model.ts';
+import { archived, type Archived } from './archived.ts';
+import { silentLogger, table } from './log-model.ts';
 import { MemoryStore } from './memory-store.ts';
 
 const timeText = (ms: number): string => new Date(ms).toISOString();
 const events = { progress: () => {} };
-
-interface Archived {
-  readonly log: LogModel;
-  readonly store: MemoryStore;
-  readonly random: Prng;
-}
-
-/** A cluster's history of some hundred entries, with three snapshots in the store, and all of the log. */
-async function archived(seed: number): Promise<Archived> {
-  const random = new Prng(seed);
-  const log = new LogModel(random);
-  const clock = new FastClock();
-  const store = new MemoryStore();
-  const snapshotter = new Snapshotter({
-    clusterId: 'c', store, publisher: log.publisher, clock, logger: silentLogger, table, release: 'test', encryptionKeyId: null,
-    sha256: (bytes) => createHash('sha256').update(bytes).digest('hex'), openFeed: () => log.feed(), entropy: { uint32: () => random.below(0x1_0000_0000) },
-    rules: { logBytes: 1e9, intervalMs: 1e9, archiveIntervalMs: 2000, retention: { windowMs: Infinity, snapshotsMin: 1, unpublishedMs: 1e9 } },
-  });
-  const ended = snapshotter.run();
-  const until = async (condition: () => boolean): Promise<void> => {
-    while (!condition()) await Promise.race([new Promise((resolve) => setImmediate(resolve)), ended.then(() => { throw new Error('ended'); })]);
-  };
-  for (let round = 0; round < 4; round++) {
-    for (let part = 0; part < 4; part++) {
-      log.write(random.between(5, 25));
-      await until(() => snapshotter.progress()?.archivedIndex === log.lastIndex);
-    }
-    if (round === 3) break;
-    log.orders = { snapshotRequested: 0, snapshotIndexMin: log.lastIndex };
-    await until(() => log.published.length > round);
-  }
-  await until(() => snapshotter.progress()?.archivedIndex === log.lastIndex);
-  snapshotter.stop();
-  await ended;
-  clock.close();
-  return { log, store, random };
-}
 
 const restoreTo = ({ store }: Archived, target: RestoreTarget): Promise<Restored> => new Restore(store, 'c', table, silentLogger, timeText).run(target, events);
 const refusal = async (world: Archived, target: RestoreTarget): Promise<string> => {
@@ -62,7 +22,7 @@ const refusal = async (world: Archived, target: RestoreTarget): Promise<string> 
 describe('a restore', () => {
   test('to 20 random indexes and 20 random moments gives exactly the prefix', async () => {
     const seed = freshSeed();
-    const world = await archived(seed);
+    const world = await archived(seed, new MemoryStore());
     const { log, random } = world;
     for (let i = 0; i < 20; i++) {
       const index = random.between(2, log.lastIndex);
@@ -72,8 +32,13 @@ describe('a restore', () => {
       expect(restored.digest, where).toBe(log.digests[index]);
       expect(restored.plan.snapshot?.index ?? 0, where).toBe(Math.max(0, ...log.published.map((one) => one.index).filter((one) => one <= index)));
     }
-    for (let i = 0; i < 20; i++) {
-      const timeMs = log.timeAt(2) + random.below(log.timeMs - log.timeAt(2) + 1);
+    const moments = Array.from({ length: 20 }, () => log.timeAt(2) + random.below(log.timeMs - log.timeAt(2) + 1));
+    // Moments at which something was written, where one entry too many or too few shows, and those beside them.
+    for (let i = 0; i < 10; i++) {
+      const timeMs = log.timeAt(random.between(3, log.lastIndex));
+      moments.push(timeMs, Math.max(log.timeAt(2), timeMs - 1), timeMs + 1);
+    }
+    for (const timeMs of moments) {
       const restored = await restoreTo(world, { kind: 'time', timeMs });
       let index = log.lastIndex;
       while (log.timeAt(index) > timeMs) index--;
@@ -86,7 +51,7 @@ describe('a restore', () => {
   });
 
   test('to what the store does not have is refused, with how far it reaches', async () => {
-    const world = await archived(freshSeed());
+    const world = await archived(freshSeed(), new MemoryStore());
     const { log, store } = world;
     expect(await refusal(world, { kind: 'index', index: log.lastIndex + 1 })).toContain(`reaches to entry ${log.lastIndex}, not to ${log.lastIndex + 1}`);
     expect(await refusal(world, { kind: 'index', index: 1 })).toContain('had nothing yet');
@@ -108,9 +73,59 @@ describe('a restore', () => {
     expect((await restoreTo(world, { kind: 'index', index: third + 3 })).digest).toBe(log.digests[third + 3]);
   });
 
+  test('to a moment of which entries may be missing is refused, wherever they are missing', async () => {
+    let world: Archived<MemoryStore>;
+    let index: number;
+    let between: StoredSegment[];
+    // A moment between two snapshots, in the last segment before the second of them, at which not all of that segment was there.
+    do {
+      world = await archived(freshSeed(), new MemoryStore());
+      const { log } = world;
+      const [, second = 0, third = 0] = log.published.map((one) => one.index);
+      between = (await readCatalog(world.store, 'c')).segments.filter(({ firstIndex, lastIndex }) => firstIndex > second && lastIndex <= third);
+      const { firstIndex, lastIndex } = between.at(-1)!;
+      index = log.entries.findIndex((_, i) => i + 1 >= firstIndex && i + 1 < lastIndex && log.timeAt(i + 1) < log.timeAt(i + 2)) + 1;
+    } while (index === 0);
+    const { log, store } = world;
+    const { segments } = await readCatalog(store, 'c');
+    const [second, third] = [log.published[1]!.index, log.published[2]!.index];
+    const { lastIndex } = between.at(-1)!;
+    const target = { kind: 'time', timeMs: log.timeAt(index) } as const;
+    const saved = new Map(store.objects);
+    const without = (...keys: string[]): void => {
+      store.objects.clear();
+      for (const [key, object] of saved) if (!keys.includes(key)) store.objects.set(key, object);
+    };
+    // Right behind the snapshot: nothing leads on from there.
+    without(...between.map(({ key }) => key));
+    expect(await refusal(world, target)).toContain(`no entries behind ${second} until later ones`);
+    // And where a later snapshot alone tells that there was more.
+    without(...segments.filter((one) => one.lastIndex > second).map(({ key }) => key));
+    expect(await refusal(world, target)).toContain(`no entries behind ${second} until later ones`);
+    // Before the gap all is there.
+    without(...segments.filter((one) => one.lastIndex > lastIndex).map(({ key }) => key));
+    expect((await restoreTo(world, target)).machine.appliedIndex).toBe(index);
+    // A damaged head is as good as no segment.
+    without();
+    store.damage(between[0]!.key, 20);
+    expect(await refusal(world, target)).toContain(`no entries behind ${second} until later ones`);
+    expect((await restoreTo(world, { kind: 'time', timeMs: log.timeAt(third + 2) })).digest).not.toBe('');
+  });
+
+  test('says why what is there cannot be used, and what encrypted objects need', async () => {
+    const world = await archived(freshSeed(), new MemoryStore());
+    const { log, store } = world;
+    for (const [key, object] of store.objects) {
+      if (key.endsWith('manifest.json') || key.endsWith('.segment')) store.objects.set(key, { ...object, content: Buffer.concat([Buffer.from('HOLDENC\x01'), object.content]) });
+    }
+    expect(await refusal(world, { kind: 'index', index: log.lastIndex })).toMatch(/is encrypted, and no key file is named.*--key-file/);
+    for (const key of store.objects.keys()) if (key.endsWith('.segment')) store.objects.delete(key);
+    expect(await refusal(world, { kind: 'index', index: log.lastIndex })).toMatch(/3 snapshots there cannot be used, the newest because: .*is encrypted/);
+  });
+
   test('passes over a snapshot and a segment that do not hold where others lead to the same place', async () => {
     const seed = freshSeed();
-    const world = await archived(seed);
+    const world = await archived(seed, new MemoryStore());
     const { log, store } = world;
     const { snapshots, segments } = await readCatalog(store, 'c');
     store.damage(snapshots[1]!.manifest!.parts[0]!.key, 150);
@@ -124,7 +139,7 @@ describe('a restore', () => {
   });
 
   test('plans without reading the data', async () => {
-    const world = await archived(freshSeed());
+    const world = await archived(freshSeed(), new MemoryStore());
     const index = world.log.published[1]!.index + 2;
     const plan = await new Restore(world.store, 'c', table, silentLogger, timeText).plan({ kind: 'index', index });
     expect(plan.snapshot?.index).toBe(world.log.published[1]!.index);

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { EntryKind, makeEntry, sealEntry } from '../../src/base/entry.ts';
 import { OperationalError } from '../../src/base/errors.ts';
 import { Prng } from '../../src/base/prng.ts';
-import { SEGMENT_HEADER_BYTES, encodeSegment, readSegment, segmentBytes } from '../../src/snapshot/segments.ts';
+import { SEGMENT_HEADER_BYTES, encodeSegment, readSegment, readSegmentHeader, segmentBytes } from '../../src/snapshot/segments.ts';
 
 const freshSeed = (): number => Math.floor(Math.random() * 0x1_0000_0000);
 
@@ -114,6 +114,9 @@ describe('a segment of the archived log', () => {
       expect(one.length).toBeGreaterThan(0);
       break;
     }
+    expect(isOver).toBe(true);
+    isOver = false;
+    expect((await readSegmentHeader(source(), 'x')).lastIndex).toBe(8);
     expect(isOver).toBe(true);
   });
 });

@@ -78,7 +78,7 @@ class World {
   }
 
   order(): void {
-    this.log.orders = { snapshotRequested: 0, snapshotIndexMin: this.log.lastIndex };
+    this.log.orders = { snapshotIndexMin: this.log.lastIndex };
   }
 
   /** Everything that must hold of the store at any moment. */
@@ -117,6 +117,36 @@ function withPut(store: ObjectStore, put: ObjectStore['put']): ObjectStore {
 }
 
 describe('the snapshotter', () => {
+  test('a store in which nothing may be deleted is no trouble of the snapshots; once it may, what is old goes', async () => {
+    const world = new World(freshSeed(), { retention: { windowMs: 0, snapshotsMin: 1, unpublishedMs: 0 } });
+    const { store } = world;
+    let isForbidden = true;
+    let refused = 0;
+    const locked: ObjectStore = {
+      ...withPut(store, (key, source, options) => store.put(key, source, options)),
+      delete: (key) => {
+        if (!isForbidden) return store.delete(key);
+        refused++;
+        return Promise.reject(new OperationalError('OBJECT_STORE_REFUSED', 'no deletions here; ask'));
+      },
+    };
+    const started = world.start(locked);
+    for (let round = 0; round < 3; round++) {
+      world.log.write(30);
+      world.order();
+      const wanted = world.log.lastIndex;
+      await world.until('published', started, () => world.publishedIndex >= wanted);
+    }
+    await world.until('refused', started, () => refused > 2);
+    expect(world.log.progress).toMatchObject({ state: 'following', fault: '' });
+    isForbidden = false;
+    const has = (index: number): boolean => [...store.objects.keys()].some((key) => key.includes(`/snapshots/${String(index).padStart(16, '0')}-`));
+    await world.until('deleted', started, () => !has(world.log.published[0]!.index));
+    expect(has(world.publishedIndex)).toBe(true);
+    await world.check();
+    await world.stop(started);
+  });
+
   test('archives what is committed, makes a snapshot when asked, and goes on from it', async () => {
     const seed = freshSeed();
     const world = new World(seed);
@@ -177,6 +207,48 @@ describe('the snapshotter', () => {
     expect(await ended).toMatchObject({ code: 'LOG_CUT', message: expect.stringMatching(/ends at entry 0.*copy cluster-c\/ from the old one/s) as string });
   });
 
+  test('an archive of another log under the same id is left alone, whether that log is shorter or longer', async () => {
+    const world = new World(freshSeed());
+    world.log.write(80);
+    world.order();
+    let started = world.start();
+    await world.until('published', started, () => world.publishedIndex > 0);
+    world.log.write(20);
+    await world.until('archived', started, () => world.log.progress?.archivedIndex === world.log.lastIndex);
+    await world.stop(started);
+    const before = new Map(world.store.objects);
+    // The cluster was made anew: its log begins at 1 once more.
+    const anew = new LogModel(new Prng(freshSeed()));
+    anew.write(30);
+    anew.orders = { snapshotIndexMin: 10 };
+    started = world.start(world.store, anew.publisher, { openFeed: () => anew.feed() });
+    await world.until('told', started, () => /reaches to entry \d+, and the log of n1 only to 32/.test(anew.progress?.fault ?? ''));
+    anew.write(200);
+    expect(await started.ended).toMatchObject({ code: 'SNAPSHOT', message: expect.stringMatching(/is of another log: entry \d+ is there of term.*move the old folder away/) as string });
+    expect(anew.published).toEqual([]);
+    expect([...world.store.objects]).toEqual([...before]);
+    // Where nothing is archived behind the snapshot, its own last entry is looked for.
+    for (const key of before.keys()) if (key.endsWith('.segment')) world.store.objects.delete(key);
+    expect(await world.start(world.store, anew.publisher, { openFeed: () => anew.feed() }).ended).toMatchObject({ code: 'SNAPSHOT' });
+    expect(anew.published).toEqual([]);
+  });
+
+  test('a log that was cut right behind the archive goes on', async () => {
+    const world = new World(freshSeed());
+    world.log.write(60);
+    world.order();
+    let started = world.start();
+    await world.until('archived', started, () => world.publishedIndex > 0 && world.log.progress?.archivedIndex === world.log.lastIndex);
+    await world.stop(started);
+    world.log.cut = world.log.lastIndex;
+    started = world.start();
+    world.log.write(10);
+    world.order();
+    const wanted = world.log.lastIndex;
+    await world.until('published', started, () => world.publishedIndex >= wanted);
+    await world.stop(started);
+  });
+
   test('a damaged segment is archived again from the log; a damaged snapshot is passed over', async () => {
     const world = new World(freshSeed());
     world.log.write(60);
@@ -198,6 +270,31 @@ describe('the snapshotter', () => {
     const { manifest } = soundSnapshots(await readCatalog(world.store, 'c'))[0]!;
     const machine = await loadSnapshot(world.store, manifest, { table, report: silentReport });
     expect(digestText(machine.digest())).toBe(world.log.digests[manifest.index]);
+  });
+
+  test('a damaged segment that was archived again is whole: it is not asked for once more from a log that is cut', async () => {
+    const world = new World(freshSeed());
+    world.log.write(60);
+    let started = world.start();
+    await world.until('archived', started, () => world.log.progress?.archivedIndex === world.log.lastIndex);
+    await world.stop(started);
+    const { store, log } = world;
+    const last = (await readCatalog(store, 'c')).segments.at(-1)!;
+    store.damage(last.key, 200);
+    world.order();
+    let spoilt = 0;
+    let again = 0;
+    // The snapshot fails, so that another run begins, after the log has been cut.
+    const spoiling = withPut(store, async (key, source, options) => {
+      const result = await store.put(key, source, options);
+      if (key === last.key && again++ === 0) log.cut = last.lastIndex;
+      if (key.endsWith('data.rdb') && spoilt++ === 0) store.damage(key, 200);
+      return result;
+    });
+    started = world.start(spoiling);
+    await world.until('published', started, () => world.publishedIndex > 0);
+    expect([again, spoilt]).toEqual([1, 2]);
+    await world.stop(started);
   });
 
   test('a snapshot that does not hold when it is loaded again is never published', async () => {

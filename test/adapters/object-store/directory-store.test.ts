@@ -71,6 +71,25 @@ describe('the directory store', () => {
     expect(await keysOf(store)).toEqual(['a', 'c/d']);
   });
 
+  test('symbolic links: none is followed to where an object would not be listed', async () => {
+    const dir = tempDir();
+    const elsewhere = tempDir();
+    const store = await openDirectoryStore(dir);
+    fs.symlinkSync(elsewhere, join(dir, 'a'));
+    expect(await refusal(store.put('a/k', [content(1)]), 'OBJECT_STORE_REFUSED')).toMatch(/a is a symbolic link/);
+    expect(await refusal(store.put('a/b/k', [content(1)]), 'OBJECT_STORE_REFUSED')).toMatch(/a is a symbolic link/);
+    expect(names(elsewhere)).toEqual([]);
+    // A put replaces a link that has an object's name, and leaves what it names alone.
+    fs.writeFileSync(join(elsewhere, 'target'), 'theirs');
+    fs.symlinkSync(join(elsewhere, 'target'), join(dir, 'k'));
+    await store.put('k', [content(10)]);
+    expect(fs.readFileSync(join(elsewhere, 'target'), 'utf8')).toBe('theirs');
+    expect(await keysOf(store)).toEqual(['k']);
+    // The root itself may be one.
+    fs.symlinkSync(dir, join(elsewhere, 'root'));
+    expect(await keysOf(await openDirectoryStore(join(elsewhere, 'root')))).toEqual(['k']);
+  });
+
   test('leftovers: those of dead processes here at once, of other machines after a day, of the living never', async () => {
     const dir = tempDir();
     const store = await openDirectoryStore(dir);

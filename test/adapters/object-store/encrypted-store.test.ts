@@ -115,9 +115,9 @@ describe('the encrypted store', () => {
     await plain.put('plain', [content(1000)]);
     await plain.put('short', [content(3)]);
     await store.put('sealed', [content(500)]);
-    expect(await refusal(readObject(store, 'plain'), 'OBJECT_DAMAGED')).toContain('is not encrypted');
+    expect(await refusal(readObject(store, 'plain'), 'OBJECT_DAMAGED')).toMatch(/is not encrypted.*a line "plain" in keys.txt/);
     await refusal(readObject(store, 'short', { range: { from: 0, to: 1 } }), 'OBJECT_DAMAGED');
-    const both = new EncryptedStore(plain, keys(LINE_1), { plain: 'readable' });
+    const both = new EncryptedStore(plain, keys(LINE_1, 'plain   # until the old ones are gone'));
     for (const [key, bytes] of [['plain', 1000], ['short', 3], ['sealed', 500]] as const) {
       expect(await readObject(both, key, { bytes })).toHaveLength(bytes);
       expect(await both.head(key)).toMatchObject({ bytes });
@@ -147,6 +147,8 @@ describe('the key file', () => {
     const secret = 'c0ffee'.repeat(10);
     for (const [text, expected] of [
       ['', 'has no key'],
+      ['plain', 'has no key'],
+      [`plain ${secret}`, 'line 1: key plain: a key is 32 bytes'],
       [`a ${secret}`, 'line 1: key a: a key is 32 bytes'],
       [`\n${secret}`, 'line 2: a line is an id and a key'],
       [`a ${'00'.repeat(32)} ${secret}`, 'not 3 words'],

@@ -14,6 +14,8 @@ export type Fault =
   | { readonly do: 'lose-answer' }
   | { readonly do: 'cut-answer'; readonly afterBytes: number }
   | { readonly do: 'damage-answer' }
+  /** As a server that knows no range requests: what it sends has no range. */
+  | { readonly do: 'no-range' }
   | { readonly do: 'damage-request' }
   /** No answer, connection open. */
   | { readonly do: 'stall' }
@@ -101,7 +103,9 @@ export class FaultProxy {
           return;
         }
         const whole = Buffer.concat(chunks);
-        response.writeHead(from.statusCode ?? 500, from.headers);
+        const { 'content-range': contentRange, ...headers } = from.headers;
+        const isWhole = fault?.do === 'no-range' && contentRange !== undefined;
+        response.writeHead(isWhole ? 200 : (from.statusCode ?? 500), isWhole ? headers : from.headers);
         if (fault?.do === 'cut-answer' || fault?.do === 'stall-answer') {
           response.write(whole.subarray(0, fault.afterBytes), () => { if (fault.do === 'cut-answer') request.socket.destroy(); });
         } else {

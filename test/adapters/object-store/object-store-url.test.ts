@@ -35,6 +35,10 @@ describe('the object store as the operator writes it', () => {
       ['s3://127.0.0.1:9000/bucket', 'give the server as ?endpoint='],
       ['s3://AKIA:s3cr3t@bucket', 'credentials do not belong here'],
       ['s3://bucket?endpoint=http://AKIA:s3cr3t@host', 'credentials do not belong here'],
+      ['https://AKIA:s3cr3t@host/bucket', 'https:// is not known'],
+      ['s3://bucket?secret-key=s3cr3t', 'secret-key is no parameter'],
+      ['s3://bucket?region=eu-1&endpoint=http%3A%2F%2FAKIA:s3cr3t%40host', 'credentials do not belong here'],
+      ['s3://bucket?endpoint=AKIA:s3cr3t@host:9000', 'credentials do not belong here'],
       ['s3://bucket/a//b', 'prefix: "" is no part of a key'],
       ['s3://bucket/../b c', 'prefix:'],
       ['s3://bucket/%zz', 'two hex digits'],
@@ -75,6 +79,7 @@ describe('the object store as the operator writes it', () => {
     expect((await readObject(plain, 'k')).length).toBeGreaterThan(200);
     await plain.put('p', [content(100)]);
     await refusal(readObject(sealed, 'p'), 'OBJECT_DAMAGED');
-    expect(await readObject(await openObjectStore(url, { keyFile, plainReadable: true }), 'p')).toHaveLength(100);
+    writeFileSync(keyFile, `plain\nk1 ${'ab'.repeat(32)}\n`);
+    expect(await readObject(await openObjectStore(url, { keyFile }), 'p')).toHaveLength(100);
   });
 });

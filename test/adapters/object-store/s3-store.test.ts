@@ -180,6 +180,17 @@ describe.skipIf(swiftMissing !== undefined)(`the S3 store${swiftMissing === unde
     expect(await readObject(store, 'k', { sha256: stored })).toHaveLength(SMALL.length);
   });
 
+  test('a server that ignores ranges gives no wrong bytes', async () => {
+    const store = await open();
+    await store.put('k', [LARGE]);
+    once(isGet, { do: 'no-range' });
+    expect(await refusal(readObject(store, 'k', { range: { from: 1000, to: 2000 } }), 'OBJECT_STORE_REFUSED')).toContain('must support range requests');
+    // Also where a download that broke off is to go on.
+    let gets = 0;
+    proxy.fault = (request) => (!isGet(request) ? undefined : gets++ === 0 ? { do: 'cut-answer', afterBytes: 300_000 } : { do: 'no-range' });
+    await refusal(readObject(store, 'k'), 'OBJECT_STORE_REFUSED');
+  });
+
   test('an object replaced while it is read is not mixed', async () => {
     const store = await open();
     await store.put('k', [LARGE]);

@@ -8,8 +8,10 @@
 //   persist before send   no vote, no acknowledgement and no request for votes leaves before it is on the disk
 //   one vote              a data directory votes for one candidate a term
 //   lease                 while a lease is good nobody else leads or commits
+//   digest                the record of the published snapshot is part of it
 import { crc32c } from '../../../src/base/crc32c.ts';
 import { ENTRY_HEADER_BYTES } from '../../../src/base/entry.ts';
+import { digestText, type Machine } from '../../../src/machine/machine.ts';
 import { decodePeerMessage } from '../../../src/replica/peer-message.ts';
 import { MessageType } from '../../../src/raft/types.ts';
 import type { Publication } from '../link.ts';
@@ -115,11 +117,21 @@ export class ConsensusChecker {
     if (known !== undefined && !known.endsWith(digest)) throw new Violation('state machine safety', `node ${life.node.id} starts from state ${digest} after ${index}, others had ${known}`);
   }
 
-  applied(life: Life, index: number, entry: Uint8Array, digest: string): void {
+  expectPublishedInDigest(life: Life, machine: Machine): void {
+    const { newest } = machine.publishing;
+    const digest = digestText(machine.digest());
+    machine.publishing.restore(undefined);
+    const without = digestText(machine.digest());
+    machine.publishing.restore(newest);
+    if (digest === without) throw new Violation('digest', `on node ${life.node.id} it does not tell that a snapshot at ${newest?.index} is published`);
+  }
+
+  /** `published` is told from the digest, so that a digest that lacks it does not hide that nodes differ. */
+  applied(life: Life, index: number, entry: Uint8Array, digest: string, published: string): void {
     const known = this.committed[index - 1];
     const { commit } = life.cell.current;
     if (index > commit || known === undefined) throw new Violation('commit', `node ${life.node.id} applies ${index} with commit ${commit}`);
-    const fingerprint = `${recordsCrc(entry)} ${digest}`;
+    const fingerprint = `${recordsCrc(entry)} ${published} ${digest}`;
     const before = this.#digests[index];
     if (before === undefined) this.#digests[index] = fingerprint;
     else if (before !== fingerprint) {
