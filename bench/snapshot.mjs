@@ -14,9 +14,9 @@ import { fixed, printTable, record } from './lib/results.mjs';
 const CLIENTS = 50;
 const SATURATION_MS = 5000;
 const WARM_UP_MS = 3000;
-/** Of the windows without a snapshot, which last as long as the snapshot does. */
+/** Of the windows without a snapshot, which last as long as the snapshot does between these. */
 const WINDOW_SECONDS_MIN = 5;
-const WINDOW_SECONDS_MAX = 60;
+const WINDOW_SECONDS_MAX = 20;
 
 export const P999_OF_BURNER_MAX = 1.2;
 export const ENGINE_STALL_MS_MAX = 20;
