@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { expectCount, loadStrings, stringOf } from './lib/datasets.mjs';
 import { load, Random } from './lib/load.mjs';
-import { until, Workplace } from './lib/lone.mjs';
+import { ONLY_ASKED_FOR, until, Workplace } from './lib/lone.mjs';
 import { folderBytes } from './lib/processes.mjs';
 import { fixed, median, printTable, record } from './lib/results.mjs';
 
@@ -21,7 +21,7 @@ export async function benchRestart(options) {
   const place = new Workplace(options, bytesNeeded(keys));
   try {
     // The log is cut as far as the snapshot allows.
-    const node = place.holdfast('holdfast', ['--snapshot-log-bytes', '1000gb', '--snapshot-interval', '2000000000', '--snapshot-retention', '0', '--log-keep-bytes', '0']);
+    const node = place.holdfast('holdfast', [...ONLY_ASKED_FOR, '--log-keep-bytes', '0']);
     const emptyMs = await node.start({ snapshotter: false });
     process.stderr.write(`loading ${keys} keys\n`);
     const cases = { 'nothing: a new node': { readyMs: emptyMs, logBytes: folderBytes(node.logFolder) } };

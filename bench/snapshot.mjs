@@ -70,7 +70,7 @@ async function measureHoldfast(place, options) {
   return { saturation, perSecond, snapshots, rows: windows.rows('holdfast') };
 }
 
-/** One client less than the node has connections waits for each reply: more does not go in. The snapshotter stands still meanwhile. */
+/** SETs a second of clients that each wait for their reply. The snapshotter stands still meanwhile. */
 async function saturate(node, keys) {
   return frozen(node, async () => {
     const run = (requests, stop) => closedLoop({ port: node.port, clients: CLIENTS, requests, stop, first: commandFor(keys) });

@@ -1,7 +1,6 @@
 // A node at full write speed for a long time, with a snapshot each time that a little log has come: its log on disk must stay
 // within its bound, and memory must not grow.
 import fs from 'node:fs';
-import path from 'node:path';
 import { loadStrings, stringOf } from './lib/datasets.mjs';
 import { closedLoop, nowMs } from './lib/load.mjs';
 import { pause, Workplace } from './lib/lone.mjs';
@@ -79,7 +78,7 @@ async function sampleOf(node, atMs) {
   return {
     atMs,
     logBytes: folderBytes(node.logFolder),
-    objectBytes: fs.existsSync(node.objects) ? folderBytes(path.join(node.objects)) : 0,
+    objectBytes: fs.existsSync(node.objects) ? folderBytes(node.objects) : 0,
     rssBytes: residentBytes(node.pid),
     snapshotterRssBytes: snapshotter === undefined ? 0 : residentBytes(snapshotter),
     snapshotIndex: Number(info.get('snapshot_index')),
