@@ -1,20 +1,13 @@
 // Bytes for the same data beside redis-server, and how long the server stood still while it loaded and held them. A fresh
 // server for each case; what an empty one uses is taken off.
-import fs from 'node:fs';
 import { MEMORY_CASES } from './lib/datasets.mjs';
 import { nowMs } from './lib/load.mjs';
+import { residentBytes } from './lib/processes.mjs';
 import { fixed, printTable, record } from './lib/results.mjs';
 
 const PEERS = ['redis', 'holdfast-1'];
 const PROBE_EVERY_MS = 5;
 const MiB = 2 ** 20;
-
-/** Resident bytes of a process. */
-function residentBytes(pid) {
-  const match = /^VmRSS:\s+(\d+) kB$/m.exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'));
-  if (match === null) throw new Error(`process ${pid} has no VmRSS`);
-  return Number(match[1]) * 1024;
-}
 
 async function usage(peer) {
   return { usedBytes: Number((await peer.control.info('memory')).get('used_memory')), rssBytes: residentBytes(peer.pid) };

@@ -1,4 +1,4 @@
-// `npm run bench [-- throughput|latency|leaderboard|memory|del|all …]`: Holdfast (one node, three nodes) beside redis-server
+// `npm run bench [-- throughput|latency|leaderboard|memory|del|snapshot|restart|soak|all …]`: Holdfast (one node, three nodes) beside redis-server
 // (nothing on disk, and appendfsync always), alternating in one run, so that the machine's moods hit all alike. Prints
 // medians and ratios, and appends one line a bench to bench/results.ndjson. Only ratios travel between machines.
 import { spawnSync } from 'node:child_process';
@@ -11,9 +11,21 @@ import { benchLeaderboard } from './leaderboard.mjs';
 import { benchMemory } from './memory.mjs';
 import { parseOptions, USAGE, UsageError } from './lib/options.mjs';
 import { Peers } from './lib/peers.mjs';
+import { benchRestart } from './restart.mjs';
+import { benchSnapshot } from './snapshot.mjs';
+import { benchSoak } from './soak.mjs';
 import { benchThroughput } from './throughput.mjs';
 
-const RUN = { throughput: benchThroughput, latency: benchLatency, leaderboard: benchLeaderboard, memory: benchMemory, del: benchDel };
+const RUN = {
+  throughput: benchThroughput,
+  latency: benchLatency,
+  leaderboard: benchLeaderboard,
+  memory: benchMemory,
+  del: benchDel,
+  snapshot: benchSnapshot,
+  restart: benchRestart,
+  soak: benchSoak,
+};
 
 function optionsOrExit() {
   try {

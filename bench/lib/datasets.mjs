@@ -31,10 +31,17 @@ export async function expectCount(peer, expected, ...command) {
 const letters = (length) => 'abcdefghijklmnopqrstuvwxyz'.repeat(Math.ceil(length / 26)).slice(0, length);
 
 /** Keys of 20 bytes with values of 100. */
-async function strings(peer, count) {
-  const tail = letters(88);
-  await load({ port: peer.port, count, command: (i) => encode(['SET', `keyspace${twelveDigits(i)}`, twelveDigits(i) + tail]) });
+export async function loadStrings(peer, count) {
+  await load({ port: peer.port, count, command: stringOf });
   await expectCount(peer, count, 'DBSIZE');
+}
+
+const TAIL = letters(88);
+
+/** The SET of one of them. */
+export function stringOf(i) {
+  const digits = twelveDigits(i);
+  return `*3\r\n$3\r\nSET\r\n$20\r\nkeyspace${digits}\r\n$100\r\n${digits}${TAIL}\r\n`;
 }
 
 /** Hashes of 10 fields of 6 bytes with values of 12. */
@@ -61,7 +68,7 @@ async function bigHash(peer, count) {
 }
 
 export const MEMORY_CASES = [
-  { name: '5 M strings', title: '5 M keys of 20 B with 100 B values', count: 5_000_000, load: strings },
+  { name: '5 M strings', title: '5 M keys of 20 B with 100 B values', count: 5_000_000, load: loadStrings },
   { name: '1 M hashes', title: '1 M hashes of 10 fields', count: 1_000_000, load: smallHashes },
   { name: 'hash of 5 M', title: 'one hash of 5 M fields', count: 5_000_000, load: bigHash },
   { name: 'sorted set of 5 M', title: 'one sorted set of 5 M members', count: 5_000_000, load: (peer, count) => loadBoard(peer, count) },

@@ -3,7 +3,9 @@ import path from 'node:path';
 import { root } from '../../scripts/prepare.mjs';
 import { PEER_NAMES } from './peers.mjs';
 
-export const BENCHES = ['throughput', 'latency', 'leaderboard', 'memory', 'del'];
+export const BENCHES = ['throughput', 'latency', 'leaderboard', 'memory', 'del', 'snapshot', 'restart', 'soak'];
+/** What `all` leaves out: it is for by itself. */
+const ALONE = ['soak'];
 const DEFAULT_BENCHES = ['throughput', 'latency', 'leaderboard'];
 
 const NUMBERS = {
@@ -13,6 +15,12 @@ const NUMBERS = {
   scale: { fallback: 1, min: 1e-4, whole: false },
   /** Members of the board; 5 M times scale unless given. */
   members: { fallback: undefined, min: 1000, whole: true },
+  /** Of the benches snapshot, restart and soak; 5 M times scale unless given. */
+  keys: { fallback: undefined, min: 1000, whole: true },
+  /** Snapshots under load; restarts of each kind. */
+  repeats: { fallback: 3, min: 1, whole: true },
+  /** Of the soak. */
+  minutes: { fallback: 60, min: 0.1, whole: false },
   /** First of 40 ports. */
   port: { fallback: 7600, min: 1024, whole: true },
   /** How long the memory bench holds what it has loaded, seconds. */
@@ -20,6 +28,7 @@ const NUMBERS = {
 };
 
 export const USAGE = `usage: npm run bench [-- [${BENCHES.join('|')}|all] ...] [--rounds 5] [--scale 1] [--members N] [--hold 10]
+       [--keys N] [--repeats 3] [--minutes 60]
        [--peers ${PEER_NAMES.join(',')}] [--port 7600] [--out bench/results.ndjson] [--dist DIR]
 Without a name: ${DEFAULT_BENCHES.join(', ')}. --dist measures that build and compiles nothing. See bench/README.md.`;
 
@@ -44,7 +53,7 @@ export function parseOptions(words) {
   };
   for (let i = 0; i < words.length; i++) {
     const word = words[i];
-    if (word === 'all') options.benches.push(...BENCHES);
+    if (word === 'all') options.benches.push(...BENCHES.filter((name) => !ALONE.includes(name)));
     else if (BENCHES.includes(word)) options.benches.push(word);
     else if (word === '--out' || word === '--dist') {
       if (words[i + 1] === undefined) throw new UsageError(`${word} needs a path`);
@@ -56,6 +65,7 @@ export function parseOptions(words) {
   if (options.benches.length === 0) options.benches = [...DEFAULT_BENCHES];
   options.benches = [...new Set(options.benches)];
   options.members ??= Math.max(1000, Math.round(5_000_000 * options.scale));
+  options.keys ??= Math.max(1000, Math.round(5_000_000 * options.scale));
   return options;
 }
 

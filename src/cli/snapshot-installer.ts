@@ -180,24 +180,30 @@ export class StoredSnapshots implements SnapshotInstaller {
   async #load({ facts, from, source }: Candidate): Promise<Machine> {
     const { table, report, accessClockMs, clock, logger } = this.#options;
     const startedMs = clock.monotonicMs();
+    let sliceMs = startedMs;
+    const breathe = async (): Promise<void> => {
+      if (clock.monotonicMs() - sliceMs < SLICE_MS) return;
+      await new Promise<void>((resolve) => clock.endOfTurn(resolve));
+      sliceMs = clock.monotonicMs();
+    };
     const restore = new SnapshotRestore(table, report, accessClockMs, await source.sidecar());
     logger.info({ from, index: facts.index, megabytes: Math.round(restore.bytes / MiB) }, 'loading a snapshot');
     let bytes = 0;
-    let sliceMs = clock.monotonicMs();
-    let reportedMs = sliceMs;
+    let reportedMs = startedMs;
     for await (const chunk of await source.rdb()) {
       for (let at = 0; at < chunk.length; at += PIECE_BYTES) {
         restore.feed(chunk.subarray(at, at + PIECE_BYTES));
-        if (clock.monotonicMs() - sliceMs < SLICE_MS) continue;
-        await new Promise<void>((resolve) => clock.endOfTurn(resolve));
-        sliceMs = clock.monotonicMs();
+        await breathe();
       }
       bytes += chunk.length;
       if (sliceMs - reportedMs < REPORT_MS) continue;
       reportedMs = sliceMs;
       logger.info({ percent: Math.floor((100 * bytes) / Math.max(1, restore.bytes)), megabytes: Math.round(bytes / MiB) }, 'loading a snapshot');
     }
-    const machine = restore.end();
+    const steps = restore.endInSteps();
+    let step = steps.next();
+    for (; step.done !== true; step = steps.next()) await breathe();
+    const machine = step.value;
     const own: SnapshotFacts = { index: machine.appliedIndex, term: machine.appliedTerm, digest: digestText(machine.digest()) };
     for (const name of ['index', 'term', 'digest'] as const) {
       if (own[name] !== facts[name]) throw new OperationalError('SNAPSHOT', `${from} has ${name} ${own[name]} once loaded, not ${facts[name]}`);

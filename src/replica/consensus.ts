@@ -35,13 +35,7 @@ import { Members } from './members.ts';
 import { OwnProposals } from './own-proposals.ts';
 import { ReadRequests } from './read-requests.ts';
 import { StateNews } from './state-news.ts';
-import {
-  decodePeerMessage,
-  encodeForward,
-  encodeForwardRefused,
-  encodeRaftHead,
-  raftBody,
-} from './peer-message.ts';
+import { decodePeerMessage, encodeForward, encodeForwardRefused, encodeRaftHead, raftBody } from './peer-message.ts';
 
 export interface ConsensusOptions {
   readonly id: number;
@@ -434,6 +428,8 @@ export class Consensus {
       this.#proposals.forget(base.index);
     }
     this.#options.link.send({ type: 'installed', index: base.index, accepted });
+    // A node alone hears of nothing else that would have it deliver.
+    this.#deliver();
   }
 
   #send(message: Message): void {

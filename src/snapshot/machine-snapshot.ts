@@ -13,12 +13,13 @@ import { settledVersion, VERSION_BUCKETS } from '../keyspace/versions.ts';
 import { digestText, Machine, MACHINE_VERSION, type MachineReport } from '../machine/machine.ts';
 import { RdbReader, type RdbReport } from './rdb-reader.ts';
 import { RdbWriter } from './rdb-writer.ts';
-import { decodeSidecar, encodeSidecar, forEachKey, KeyList, type Sidecar, sidecarFault } from './sidecar.ts';
+import { decodeSidecar, encodeSidecar, KeyList, KeyListReader, type Sidecar, sidecarFault } from './sidecar.ts';
 import { VarintReader, VarintWriter } from './varints.ts';
 
 /** Numbers of a version: entries and records of its number's halves (keyspace/versions.ts). */
 const RECORDS = 0x1_0000;
 const NOTHING = new Uint8Array(0);
+const KEYS_IN_A_STEP = 1024;
 
 export const AuxField = {
   index: 'holdfast-index',
@@ -141,11 +142,18 @@ export class SnapshotRestore {
 
   /** The machine, if all of it is what was written. */
   end(): Machine {
+    const steps = this.endInSteps();
+    for (let step = steps.next(); ; step = steps.next()) if (step.done === true) return step.value;
+  }
+
+  /** As `end`, in steps of no more than a millisecond or so. */
+  *endInSteps(): Generator<void, Machine> {
     const machine = this.#machine;
     const report = this.#reader.end();
     this.#expectPair(report);
-    this.#restoreEncodings();
-    this.#restoreVersions();
+    yield* this.#restoreEncodings();
+    yield* this.#restoreKeyVersions();
+    this.#restoreAbsentVersions();
     const own = digestText(machine.digest());
     const wanted = digestText(this.#sidecar.digest);
     if (own !== wanted) throw new OperationalError('SNAPSHOT', `the snapshot has digest ${own} once loaded, and was written with ${wanted}`);
@@ -172,19 +180,28 @@ export class SnapshotRestore {
     return keyspace.database(database).at(position);
   }
 
-  #restoreEncodings(): void {
+  *#restoreEncodings(): Generator<void, void> {
     const { keyspace } = this.#machine;
-    forEachKey(this.#sidecar.rawStrings, 0, (database, position) => {
+    const list = new KeyListReader(this.#sidecar.rawStrings, 0);
+    for (let keys = 1; list.next(); keys++) {
       // Nothing more, but raw.
-      keyspace.database(database).append(this.#keyAt(database, position), NOTHING, 0, 0);
-    });
+      keyspace.database(list.database).append(this.#keyAt(list.database, list.position), NOTHING, 0, 0);
+      if (keys % KEYS_IN_A_STEP === 0) yield;
+    }
   }
 
-  #restoreVersions(): void {
+  *#restoreKeyVersions(): Generator<void, void> {
     const { keyspace } = this.#machine;
-    forEachKey(this.#sidecar.keyVersions, 2, (database, position, numbers) => {
-      keyspace.restoreKeyVersion(this.#keyAt(database, position), this.#version(numbers[0]!, numbers[1]!) * 2);
-    });
+    const list = new KeyListReader(this.#sidecar.keyVersions, 2);
+    for (let keys = 1; list.next(); keys++) {
+      const [entries, record] = list.numbers;
+      keyspace.restoreKeyVersion(this.#keyAt(list.database, list.position), this.#version(entries!, record!) * 2);
+      if (keys % KEYS_IN_A_STEP === 0) yield;
+    }
+  }
+
+  #restoreAbsentVersions(): void {
+    const { keyspace } = this.#machine;
     const varints = new VarintReader(this.#sidecar.absentVersions);
     while (!varints.ended) {
       const bucket = varints.take();

@@ -63,22 +63,41 @@ export class KeyList {
   }
 }
 
-/** Visits a KeyList's keys, each with its `count` numbers. */
-export function forEachKey(bytes: Uint8Array, count: number, visit: (database: number, position: number, numbers: readonly number[]) => void): void {
-  const varints = new VarintReader(bytes);
-  let database = -1;
-  let position = -1;
-  while (!varints.ended) {
-    const step = varints.take();
-    if (step === 0) {
-      database = varints.take();
-      position = -1;
-      continue;
+/** Reads a KeyList, key by key: in a busy cluster it names each one, so nothing is allocated for one. */
+export class KeyListReader {
+  readonly #varints: VarintReader;
+  database = -1;
+  position = -1;
+  /** Those of the key that `next` came to; overwritten by the next. */
+  readonly numbers: number[];
+
+  /** `count`: numbers of each key. */
+  constructor(bytes: Uint8Array, count: number) {
+    this.#varints = new VarintReader(bytes);
+    this.numbers = new Array<number>(count).fill(0);
+  }
+
+  /** False behind the last. */
+  next(): boolean {
+    const varints = this.#varints;
+    for (;;) {
+      if (varints.ended) return false;
+      const step = varints.take();
+      if (step !== 0) {
+        this.position += step;
+        break;
+      }
+      this.database = varints.take();
+      this.position = -1;
     }
-    position += step;
-    const numbers = Array.from({ length: count }, () => varints.take());
-    if ([database, position, ...numbers].some(Number.isNaN)) throw sidecarFault('a list of keys ends too early');
-    visit(database, position, numbers);
+    let isWhole = !Number.isNaN(this.position) && !Number.isNaN(this.database);
+    for (let i = 0; i < this.numbers.length; i++) {
+      const number = varints.take();
+      this.numbers[i] = number;
+      isWhole &&= !Number.isNaN(number);
+    }
+    if (!isWhole) throw sidecarFault('a list of keys ends too early');
+    return true;
   }
 }
 

@@ -96,13 +96,14 @@ class Follower {
   #events!: TransportEvents;
   #observers!: ObserverEvents;
 
-  constructor() {
+  constructor(names: readonly string[] = ['n1', 'n2', 'n3'], prepare: (store: MemoryStore) => void = () => undefined) {
+    prepare(this.store);
     const silent = (): void => undefined;
     this.consensus = new Consensus({
       id: 1,
       incarnation: '01'.repeat(16),
       rejoining: false,
-      members: new Map([[1, 'n1'], [2, 'n2'], [3, 'n3']]),
+      members: new Map(names.map((name, i) => [i + 1, name])),
       store: this.store,
       transport: { start: (events) => (this.#events = events), send: silent, queuedBytes: () => 0, close: silent },
       observers: {
@@ -193,4 +194,20 @@ test('behind a cut it says where the log begins', () => {
   expect(node.fetch(2)).toEqual([]);
   expect(node.answers[0]).toMatchObject({ firstIndex: 3, commitIndex: 3 });
   expect(node.fetch(3)).toEqual(['c']);
+});
+
+test('a node alone that starts from a snapshot hands the engine what the log has behind it, though nothing else happens', () => {
+  const node = new Follower(['n1'], (store) => {
+    store.base = { index: 40, term: 1, timeMs: 1040 };
+    store.entries = [entry(41, 1, 'a').bytes, entry(42, 1, 'b').bytes];
+    store.hardState = { term: 1, vote: 1, commit: 42 };
+  });
+  node.clock.pass(5000);
+  const delivered = (): number[] => node.told.flatMap(({ message }) => (message.type === 'committed' ? message.entries.map(({ index }) => index) : []));
+  expect(delivered()).toEqual([]);
+  node.fromEngine({ type: 'restored', base: { index: 40, term: 1, timeMs: 1040 } });
+  node.clock.pass(5000);
+  expect(delivered()).toEqual([41, 42, 43]);
+  const types = node.told.map(({ message }) => message.type);
+  expect(types.indexOf('installed')).toBeLessThan(types.indexOf('committed'));
 });

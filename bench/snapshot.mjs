@@ -1,0 +1,199 @@
+// What clients of a node feel of a snapshot: one load, half of what saturates the node, in windows: alone, beside the snapshotter
+// that follows the log, while it takes a snapshot, and beside a process that burns as much CPU as that at the same priority.
+// redis-server with BGSAVE under the same load stands beside it.
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { loadStrings, stringOf } from './lib/datasets.mjs';
+import { Histogram } from './lib/histogram.mjs';
+import { closedLoop } from './lib/load.mjs';
+import { pause, Workplace } from './lib/lone.mjs';
+import { PacedLoad } from './lib/paced.mjs';
+import { cpuSeconds, kill } from './lib/processes.mjs';
+import { fixed, printTable, record } from './lib/results.mjs';
+
+const CLIENTS = 50;
+const SATURATION_MS = 5000;
+const WARM_UP_MS = 3000;
+/** Of the windows without a snapshot, which last as long as the snapshot does between these. */
+const WINDOW_SECONDS_MIN = 5;
+const WINDOW_SECONDS_MAX = 20;
+
+export const P999_OF_BURNER_MAX = 1.2;
+export const ENGINE_STALL_MS_MAX = 20;
+
+/** Log, archive, two snapshots and their like of redis-server. */
+const bytesNeeded = (keys) => keys * 2000 + 8e9;
+
+export async function benchSnapshot(options) {
+  const place = new Workplace(options, bytesNeeded(options.keys));
+  try {
+    const holdfast = await measureHoldfast(place, options);
+    const rows = [...holdfast.rows];
+    for (const [name, directives] of [
+      ['redis-server', []],
+      ['redis-server, AOF', ['--appendonly', 'yes', '--appendfsync', 'always', '--auto-aof-rewrite-percentage', '0']],
+    ]) {
+      rows.push(...(await measureRedis(place, options, name, directives, holdfast.perSecond)));
+    }
+    report(options, holdfast, rows);
+  } finally {
+    await place.close();
+  }
+}
+
+const commandFor = (keys) => (random) => stringOf(random.below(keys));
+
+async function measureHoldfast(place, options) {
+  const { keys, repeats } = options;
+  const node = place.holdfast('holdfast');
+  await node.start({ snapshotter: true });
+  process.stderr.write(`loading ${keys} keys\n`);
+  await loadStrings(node, keys);
+  await node.untilFollowed();
+  const saturation = await saturate(node, keys);
+  const perSecond = Math.round(saturation / 2);
+  process.stderr.write(`saturated at ${Math.round(saturation)} SETs a second; the load is ${perSecond}\n`);
+  await node.untilFollowed();
+  const windows = new Windows();
+  const snapshots = [];
+  const load = await PacedLoad.start({ port: node.port, clients: CLIENTS, perSecond, command: commandFor(keys) });
+  try {
+    await pause(WARM_UP_MS);
+    for (let i = 0; i < repeats; i++) {
+      snapshots.push(await holdfastRound(node, load, windows));
+      process.stderr.write(`snapshot ${i + 1} of ${repeats}\n`);
+    }
+  } finally {
+    await load.stop();
+  }
+  await node.kill();
+  return { saturation, perSecond, snapshots, rows: windows.rows('holdfast') };
+}
+
+/** SETs a second of clients that each wait for their reply. The snapshotter stands still meanwhile. */
+async function saturate(node, keys) {
+  return frozen(node, async () => {
+    const run = (requests, stop) => closedLoop({ port: node.port, clients: CLIENTS, requests, stop, first: commandFor(keys) });
+    await run(20_000);
+    const stop = { asked: false };
+    const timer = setTimeout(() => (stop.asked = true), SATURATION_MS);
+    const { rps } = await run(Infinity, stop);
+    clearTimeout(timer);
+    return rps;
+  });
+}
+
+async function frozen(node, run) {
+  const pid = node.snapshotterPid;
+  kill(pid, 'SIGSTOP');
+  try {
+    return await run();
+  } finally {
+    kill(pid, 'SIGCONT');
+  }
+}
+
+async function holdfastRound(node, load, windows) {
+  const pid = node.snapshotterPid;
+  let cpuBefore = cpuSeconds(pid);
+  const taken = await windowOf(node, load, () => node.takeSnapshot());
+  const cores = (cpuSeconds(pid) - cpuBefore) / taken.window.seconds;
+  windows.add('a snapshot is taken', taken, cores);
+  const seconds = Math.min(WINDOW_SECONDS_MAX, Math.max(WINDOW_SECONDS_MIN, taken.window.seconds));
+  const caughtUp = await windowOf(node, load, () => node.untilFollowed());
+  windows.add('the snapshotter catches up', caughtUp);
+  cpuBefore = cpuSeconds(pid);
+  const following = await windowOf(node, load, () => pause(seconds * 1000));
+  windows.add('the snapshotter follows', following, (cpuSeconds(pid) - cpuBefore) / seconds);
+  await frozen(node, async () => {
+    windows.add('alone', await windowOf(node, load, () => pause(seconds * 1000)), 0);
+    const burning = await windowOf(node, load, () => burn(cores, seconds));
+    windows.add('beside a burner', burning, burning.result / seconds);
+  });
+  await node.untilFollowed();
+  return { ...taken.result, seconds: taken.window.seconds, cpuSeconds: cores * taken.window.seconds };
+}
+
+/** A window of the load with the node's longest stalls in it. */
+async function windowOf(server, load, run) {
+  await server.resetStalls?.();
+  const { window, result } = await load.during(run);
+  return { window, result, stalls: await server.stalls?.() };
+}
+
+/** Resolves to the seconds of CPU that it got. */
+function burn(cores, seconds) {
+  const child = spawn(process.execPath, [fileURLToPath(new URL('./lib/burn.mjs', import.meta.url)), String(cores), String(seconds)], { stdio: ['ignore', 'pipe', 'inherit'] });
+  let text = '';
+  child.stdout.on('data', (data) => (text += data));
+  return new Promise((resolve, reject) => child.once('error', reject).once('close', (code) => (code === 0 ? resolve(Number(text)) : reject(new Error(`the burner ended with ${code}`)))));
+}
+
+async function measureRedis(place, { keys, repeats }, name, directives, perSecond) {
+  const server = place.redis(name.replaceAll(/\W+/g, '-'), directives);
+  await server.start();
+  process.stderr.write(`${name}: loading ${keys} keys\n`);
+  await loadStrings(server, keys);
+  const windows = new Windows();
+  const load = await PacedLoad.start({ port: server.port, clients: CLIENTS, perSecond, command: commandFor(keys) });
+  try {
+    await pause(WARM_UP_MS);
+    for (let i = 0; i < repeats; i++) {
+      const saved = await windowOf(server, load, () => server.takeSnapshot());
+      windows.add('a snapshot is taken', saved);
+      const seconds = Math.min(WINDOW_SECONDS_MAX, Math.max(WINDOW_SECONDS_MIN, saved.window.seconds));
+      windows.add('alone', await windowOf(server, load, () => pause(seconds * 1000)));
+    }
+  } finally {
+    await load.stop();
+  }
+  await server.kill();
+  return windows.rows(name);
+}
+
+/** Sums the windows of a kind, over all rounds. */
+class Windows {
+  #kinds = new Map();
+
+  add(kind, { window, result, stalls }, cores) {
+    let sum = this.#kinds.get(kind);
+    if (sum === undefined) this.#kinds.set(kind, (sum = { waits: new Histogram(), late: new Histogram(), seconds: 0, cpuSeconds: undefined, engineMs: undefined, consensusMs: undefined, forkMs: undefined }));
+    sum.waits.add(window.waits);
+    sum.late.add(window.late);
+    sum.seconds += window.seconds;
+    if (cores !== undefined) sum.cpuSeconds = (sum.cpuSeconds ?? 0) + cores * window.seconds;
+    for (const field of ['engineMs', 'consensusMs']) if (stalls !== undefined) sum[field] = Math.max(sum[field] ?? 0, stalls[field]);
+    if (result?.forkMs !== undefined) sum.forkMs = Math.max(sum.forkMs ?? 0, result.forkMs);
+  }
+
+  rows(server) {
+    const order = ['alone', 'beside a burner', 'the snapshotter follows', 'a snapshot is taken', 'the snapshotter catches up'];
+    return order.filter((kind) => this.#kinds.has(kind)).map((kind) => {
+      const { waits, late, seconds, cpuSeconds: cpu, engineMs, consensusMs, forkMs } = this.#kinds.get(kind);
+      return {
+        server, window: kind, seconds, requests: waits.count, ...waits.summary(), lateP999: late.percentile(0.999),
+        ...(cpu === undefined ? {} : { coresBeside: cpu / seconds }),
+        ...(engineMs === undefined ? {} : { engineStallMsMax: engineMs, consensusStallMsMax: consensusMs }),
+        ...(forkMs === undefined ? {} : { forkMsMax: forkMs }),
+      };
+    });
+  }
+}
+
+function report(options, { saturation, perSecond, snapshots }, rows) {
+  const { keys, repeats } = options;
+  console.log(`${keys} keys of 20 B with 100 B; ${perSecond} SETs a second from ${CLIENTS} clients, half of the ${Math.round(saturation)} that saturate Holdfast; waits from when each was due, ms; ${repeats} snapshots\n`);
+  printTable(
+    ['server', 'window', 'seconds', 'p50', 'p99', 'p99.9', 'max', 'engine stall', 'consensus stall', 'fork', 'cores beside', 'sent late p99.9'],
+    rows.map((row) => [
+      row.server, row.window, fixed(row.seconds, 1), fixed(row.p50, 2), fixed(row.p99, 2), fixed(row.p999, 2), fixed(row.max, 1),
+      fixed(row.engineStallMsMax, 1), fixed(row.consensusStallMsMax, 1), fixed(row.forkMsMax, 1), fixed(row.coresBeside), fixed(row.lateP999, 2),
+    ]),
+  );
+  const at = (window) => rows.find((row) => row.server === 'holdfast' && row.window === window);
+  const taken = at('a snapshot is taken');
+  const ratios = { p999OfBurner: taken.p999 / at('beside a burner').p999, p999OfAlone: taken.p999 / at('alone').p999, p99OfAlone: taken.p99 / at('alone').p99 };
+  console.log(`while a snapshot is taken, p99.9 is ${fixed(ratios.p999OfBurner)}× that beside the burner (to be at most ${P999_OF_BURNER_MAX}), ${fixed(ratios.p999OfAlone)}× that alone`);
+  console.log(`longest stall of the engine: ${fixed(taken.engineStallMsMax, 1)} ms (to be at most ${ENGINE_STALL_MS_MAX}; those alone: ${fixed(at('alone').engineStallMsMax, 1)})\n`);
+  record(options, 'snapshot', { keys, repeats, clients: CLIENTS, saturation, perSecond, ratios, snapshots, rows });
+}
