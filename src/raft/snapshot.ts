@@ -9,6 +9,7 @@
 // - One snapshot at a time is restored; that it goes on is nobody's to hold up: leaders may change meanwhile.
 import { assert } from '../base/assert.ts';
 import type { LogBase } from '../base/log-base.ts';
+import type { ConfigurationAt } from './configuration.ts';
 import type { RaftCore } from './core.ts';
 import type { Leadership } from './leadership.ts';
 import type { Progress } from './progress.ts';
@@ -71,7 +72,7 @@ export function handleSnapshot(core: RaftCore, m: Message): void {
 }
 
 /** The driver has the state up to `base`, of a snapshot that was asked for or one that it found by itself. */
-export function restored(core: RaftCore, base: LogBase): void {
+export function restored(core: RaftCore, base: LogBase, configuration: ConfigurationAt | undefined): void {
   const { log } = core;
   if (base.term > core.term) core.becomeFollower(base.term, 0);
   if (base.index > log.commit) {
@@ -80,6 +81,8 @@ export function restored(core: RaftCore, base: LogBase): void {
     } else {
       assert(core.leadership === undefined, () => `a snapshot at ${base.index}/${base.term} is not in the log of the leader of term ${core.term}`);
       log.reset(base);
+      core.configurations.reset(configuration);
+      core.configurationChanged();
       core.resetToHand = base;
     }
     trustUpTo(core, base.index);
