@@ -40,7 +40,7 @@ async function measure(peer, load, requests) {
 export async function benchLatency(options, peers) {
   const running = [];
   try {
-    for (const name of options.peers) running.push(await peers.start(name));
+    for (const name of options.peers) running.push(await peers.start(name, { watchStalls: true }));
     for (const peer of running) for (const load of LOADS) await measure(peer, load, 500);
     const samples = await alternate({
       rounds: options.rounds,

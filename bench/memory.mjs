@@ -34,7 +34,7 @@ async function hold(peer, seconds) {
 }
 
 async function measure(peers, name, memoryCase, count, holdSeconds) {
-  const peer = await peers.start(name);
+  const peer = await peers.start(name, { watchStalls: true });
   try {
     const empty = await usage(peer);
     await peer.resetStalls();

@@ -26,14 +26,16 @@ function throughput(run) {
   ];
 }
 
+/** The commands of a kind, each once. */
+const listOf = (names, kind) =>
+  [...new Set(names.map((name) => name.replace(/ P\d+$/, '')))].filter((name) => (kind === 'write') === /^Z(ADD|INCRBY)/.test(name)).join(', ');
+
 function leaderboard(run) {
   const names = Object.keys(run.loads);
   const peers = peersIn(run.loads[names[0]]);
   const summarized = Object.keys(LEADERBOARD_FLOORS);
   return [
-    `A leaderboard: one sorted set of ${(run.members / 1e6).toLocaleString('en')} M members, 50 clients, the same way; "around me" is a player's rank and then the players about it, two commands counted as one; ${when(run)}.`,
-    markdownTable(['', ...peers.map(titleOf)], names.map((name) => [name, ...peers.map((peer) => both(run.loads[name][peer]))])),
-    'Geometric means of those ratios: reads to redis-server with nothing on disk, writes to `appendfsync always`.',
+    `A leaderboard: one sorted set of ${(run.members / 1e6).toLocaleString('en')} M members, 50 clients, the same way: geometric means of the ratios, of ${listOf(names, 'read')} to redis-server with nothing on disk, of ${listOf(names, 'write')} to \`appendfsync always\`; ${when(run)}.`,
     markdownTable(
       ['', ...summarized],
       [

@@ -26,6 +26,8 @@ const UNITS = [
   'unit/quit',
   'unit/info-command',
   'unit/auth',
+  'unit/type/hash',
+  'unit/type/zset',
 ];
 const RUNNER = path.join(root, '../shared/tools/redis-suite.sh');
 const EXPECTED = path.join(root, 'test/redis-suite/expected.json');
@@ -33,7 +35,7 @@ const PEER_PORT_OFFSET = 10_000;
 const PORT_FIRST = 7910;
 const PORT_LAST = 7949;
 const READY_MS_MAX = 60_000;
-const UNIT_SECONDS_MAX = 300;
+const UNIT_SECONDS_MAX = 600;
 
 function options(words) {
   const found = { nodes: 1, follower: false, write: false, dist: undefined, units: [] };

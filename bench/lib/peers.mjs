@@ -10,9 +10,10 @@ const READY_MS_MAX = 30_000;
 const GOODBYE_MS_MAX = 10_000;
 
 const redis = (port, dir, extra) => ['redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--dir', dir, ...extra]];
-const holdfast = (nodes) => (port, dir, dist) => [
+/** Without a snapshotter beside it, unless a measurement asks for one. */
+const holdfast = (nodes) => (port, dir, dist, extra) => [
   process.execPath,
-  [path.join(dist, 'cli/main.js'), 'local', '--nodes', String(nodes), '--port', String(port), '--dir', dir, '--loglevel', 'warning'],
+  [path.join(dist, 'cli/main.js'), 'local', '--nodes', String(nodes), '--port', String(port), '--dir', dir, '--loglevel', 'warning', '--snapshotter', 'no', ...extra],
 ];
 
 const KINDS = {
@@ -44,6 +45,30 @@ class Peer {
 
   get isHoldfast() {
     return isHoldfast(this.name);
+  }
+
+  get #serverPids() {
+    return this.isHoldfast ? this.nodePids : [this.pid];
+  }
+
+  /** Stops its processes, all at once: to a cluster no time passes. */
+  freeze() {
+    for (const pid of this.#serverPids) kill(pid, 'SIGSTOP');
+  }
+
+  /** Lets them go on, and waits until a write is acknowledged. */
+  async thaw() {
+    for (const pid of this.#serverPids) kill(pid, 'SIGCONT');
+    const deadline = Date.now() + READY_MS_MAX;
+    for (;;) {
+      try {
+        await this.control.call('SET', 'bench:thawed', '1');
+        return;
+      } catch (error) {
+        if (Date.now() > deadline) throw error;
+        await pause(10);
+      }
+    }
   }
 
   /** Longest stalls since `resetStalls`, ms; undefined for a server that does not tell. */
@@ -99,14 +124,15 @@ export class Peers {
     this.#dist = dist ?? path.join(root, 'dist');
   }
 
-  async start(name) {
+  /** With `watchStalls` stalls are measured finely. */
+  async start(name, { watchStalls = false } = {}) {
     const kind = KINDS[name];
     const port = this.#base + kind.offset;
     if (await answers(port)) throw new Error(`something answers on port ${port} already; choose another with --port`);
     const dir = path.join(this.#scratch, `${name}-${++this.#started}`);
     fs.mkdirSync(dir);
     const log = fs.openSync(`${dir}.log`, 'w');
-    const [command, args] = kind.command(port, dir, this.#dist);
+    const [command, args] = kind.command(port, dir, this.#dist, watchStalls ? ['--stall-resolution-ms', '5'] : []);
     const child = spawn(command, args, { cwd: dir, stdio: ['ignore', log, log], detached: true });
     fs.closeSync(log);
     const peer = new Peer(name, child, dir);

@@ -3,12 +3,13 @@
 // postMessage clones the whole buffer behind a view, so every Uint8Array here is first brought into a buffer that holds
 // nothing else, and that buffer is moved, not cloned. Entries that go to the engine stay in consensus's cache: those are
 // packed, once copied, into one buffer for the whole message.
-import type { MessagePort } from 'node:worker_threads';
+import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
 import { copyBytes } from '../base/bytes.ts';
 import type { CommittedEntry, ConsensusLink, ConsensusMessage, EngineLink, EngineMessage } from '../ports/link.ts';
 
 export class PortEngineLink implements EngineLink {
   readonly #port: MessagePort;
+  #handler: ((message: ConsensusMessage) => void) | undefined;
 
   constructor(port: MessagePort) {
     this.#port = port;
@@ -32,7 +33,16 @@ export class PortEngineLink implements EngineLink {
   }
 
   onMessage(handler: (message: ConsensusMessage) => void): void {
+    this.#handler = handler;
     this.#port.on('message', handler);
+  }
+
+  poll(): void {
+    for (;;) {
+      const received = receiveMessageOnPort(this.#port) as { message: ConsensusMessage } | undefined;
+      if (received === undefined) return;
+      this.#handler?.(received.message);
+    }
   }
 
   close(): void {

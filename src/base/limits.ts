@@ -28,8 +28,8 @@ export const PEER_MESSAGE_BYTES_MAX = ENTRY_BYTES_MAX + 1 * MiB;
 export const UNCOMMITTED_BYTES_MAX = 256 * MiB;
 /** Entries' bytes sent from consensus to the engine and not yet applied. */
 export const APPLY_WINDOW_BYTES = 64 * MiB;
-/** Recent entries kept in memory by the consensus thread for replication. */
-export const LOG_CACHE_BYTES = 64 * MiB;
+/** Recent entries kept in memory by the consensus thread: what a follower that keeps up may still ask for. Those further behind are read from disk. */
+export const LOG_CACHE_BYTES = 16 * MiB;
 /** A segment of the archived log closes when its entries reach this many bytes; one entry may exceed it alone. */
 export const SEGMENT_TARGET_BYTES = 8 * MiB;
 
@@ -44,5 +44,6 @@ export const BULK_BYTES_DEFAULT = 512 * MiB;
 
 assert(RECORD_BYTES_MAX + 64 <= ENTRY_BYTES_MAX, 'a largest record fits in an entry');
 assert(BULK_BYTES_DEFAULT < RECORD_BYTES_MAX, 'a longest string fits in a record');
+assert(LOG_CACHE_BYTES >= INFLIGHT_BYTES_MAX, 'what is on its way to a follower is in memory');
 assert(BATCH_TARGET_BYTES < APPEND_MESSAGE_BYTES_MAX, 'an append carries at least one ordinary batch');
 assert(PEER_CHUNK_BYTES_MAX <= PEER_MESSAGE_BYTES_MAX, 'a chunk is no larger than a message');

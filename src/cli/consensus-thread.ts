@@ -32,6 +32,7 @@ export interface ConsensusThreadData {
   /** A snapshotter is to follow the log: the peer port is open even where there are no peers. */
   readonly hasObservers: boolean;
   readonly heartbeatMs: number;
+  readonly stallResolutionMs: number;
   readonly electionMs: number;
   readonly leaseDriftMs: number;
   readonly readConsistency: 'lease' | 'quorum';
@@ -95,7 +96,7 @@ function failpointsOf(texts: readonly string[]): ReturnType<typeof failAfterComm
 }
 
 /** Kept for as long as the thread lives: collected, it would stop recording. */
-const stallHistogram = watchStalls();
+const stallHistogram = watchStalls((workerData as ConsensusThreadData).stallResolutionMs);
 
 async function connectPeers(data: ConsensusThreadData, dataDir: DataDir, entropy: NodeEntropy, logger: Logger): Promise<TcpPeers> {
   const { nodeId, clusterId, incarnation, rejoining } = dataDir.identity;

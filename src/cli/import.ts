@@ -62,7 +62,7 @@ async function load(file: string, databases: number, line: ProgressLine): Promis
   const keyspace = new Keyspace({ databases, hashKey: new Uint8Array(randomBytes(16)) });
   let bytes = 0;
   const total = statOf(file);
-  const reader = new RdbReader(keyspace, { nowMs: Date.now(), fileBytes: total });
+  const reader = new RdbReader(keyspace, { nowMs: Date.now() });
   const startedMs = performance.now();
   try {
     for await (const chunk of fs.createReadStream(file, { highWaterMark: READ_BYTES })) {

@@ -77,7 +77,8 @@ class Node {
     const machine = this.#makeMachine();
     const config = new Config(this.#loaded, nodeConfigFiles, () => machine.settings);
     const server = this.#makeServer(config, machine, ready.nodeId);
-    server.node.stalls = { engine: new StallWatch(watchStalls()), consensus: new StallWatch(ready.stalls) };
+    const resolutionMs = this.#loaded.values['stall-resolution-ms'];
+    server.node.stalls = { engine: new StallWatch(watchStalls(resolutionMs), resolutionMs), consensus: new StallWatch(ready.stalls, resolutionMs) };
     const engine = this.#makeEngine(config, machine, server, new PortEngineLink(engineSide), new SharedCellReader(cell), ready);
     server.attach(engine);
     const listener = this.#makeListener(server);
@@ -143,6 +144,7 @@ class Node {
       peerPort: peerPortOf(values),
       hasObservers: values['object-store'] !== '',
       heartbeatMs: values['heartbeat-interval-ms'],
+      stallResolutionMs: values['stall-resolution-ms'],
       electionMs: values['election-timeout-ms'],
       leaseDriftMs: values['lease-drift-ms'],
       readConsistency: values['read-consistency'],

@@ -12,7 +12,7 @@ const HELP = [
   'DIGEST',
   '    A digest of all keys, their values and whether they expire, the same that Redis gives.',
   'DIGEST-VALUE <key> [<key> ...]',
-  '    The same of the values of keys, one each.',
+  '    The same of the values of keys, one each, whatever the key and the encoding.',
   'ERROR <string>',
   '    Answer with this error.',
   'OBJECT <key>',
@@ -138,7 +138,7 @@ function debug(context: CommandContext): void {
   }
   if (args.count === 2 && args.is(1, 'HELP')) return replyHelp(reply, 'debug', HELP);
   if (args.count === 2 && args.is(1, 'DIGEST')) return reply.simple(new DatasetDigest(context.keyspace).all());
-  if (args.is(1, 'DIGEST-VALUE')) return digestValues(context);
+  if (args.count >= 2 && args.is(1, 'DIGEST-VALUE')) return digestValues(context);
   if (args.count === 3) {
     if (args.is(1, 'SLEEP')) return sleep(context);
     if (args.is(1, 'SET-ACTIVE-EXPIRE')) return setActiveExpire(context);

@@ -13,7 +13,7 @@ import { ONE_KEY, type CommandSpec } from './spec.ts';
 
 const INT64_MAX = 9223372036854775807n;
 /** More picks with repetition than this would hold up the node; Redis would try. */
-const PICKS_MAX = 10_000_000;
+export const PICKS_MAX = 10_000_000;
 const picksRange = `ERR value is out of range, value must between -${INT64_MAX} and ${INT64_MAX}`;
 
 function handleHscan(context: CommandContext): void {

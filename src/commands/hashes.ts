@@ -61,14 +61,19 @@ function setPairs(context: CommandContext, key: Handle, from: number): number {
   return added;
 }
 
-/** Sets the field at argument 2 to a text that is no argument. */
-function setField(context: CommandContext, key: Handle, text: Uint8Array, start: number, end: number): void {
+/** Sets the field at argument 2 to a text that is no argument. False, with the error replied, where the two are too long. */
+function setField(context: CommandContext, key: Handle, text: Uint8Array, start: number, end: number): boolean {
   const { args, db, keyspace } = context;
-  const length = Math.max(args.length(2), end - start);
-  const h = unpackFor(context, begin(context, key, args.count), length, args.length(2) + end - start + 20);
+  const total = args.length(2) + end - start;
+  if (total > FIELD_AND_VALUE_BYTES_MAX) {
+    context.reply.error(Errors.stringTooLong);
+    return false;
+  }
+  const h = unpackFor(context, begin(context, key, args.count), Math.max(args.length(2), end - start), total + 20);
   const entriesMax = context.settings['hash-max-listpack-entries'];
   keyspace.hashes.end(db, keyspace.hashes.set(db, h, args.bytes, args.start(2), args.end(2), text, start, end, entriesMax));
   context.dirty++;
+  return true;
 }
 
 /** A pair must fit in a block of memory, which string values need not. */
@@ -147,16 +152,15 @@ function handleHincrby(context: CommandContext): void {
   const sum = old + args.integer(3);
   if (Number.isSafeInteger(sum)) {
     const start = formatInteger(sum);
-    setField(context, key, numberText, start, numberText.length);
-    return reply.integer(sum);
+    if (setField(context, key, numberText, start, numberText.length)) reply.integer(sum);
+    return;
   }
   const wide = span === undefined ? 0n : parseInteger64(span.bytes, span.start, span.end);
   if (wide === undefined) return reply.error(Errors.hashNotInteger);
   const wideSum = wide + args.integer64(3)!;
   if (wideSum !== BigInt.asIntN(64, wideSum)) return reply.error(Errors.overflow);
   const text = Buffer.from(wideSum.toString(), 'latin1');
-  setField(context, key, text, 0, text.length);
-  reply.bigInteger(wideSum);
+  if (setField(context, key, text, 0, text.length)) reply.bigInteger(wideSum);
 }
 
 /** Writes a safe integer at the end of `numberText`; returns where it begins. */
@@ -185,8 +189,7 @@ function handleHincrbyfloat(context: CommandContext): void {
   const sum = addLongDoubles(value, by);
   if (sum === undefined) return reply.error(Errors.nanOrInfinity);
   const text = Buffer.from(formatLongDouble(sum), 'latin1');
-  setField(context, key, text, 0, text.length);
-  reply.bulk(text, 0, text.length);
+  if (setField(context, key, text, 0, text.length)) reply.bulk(text, 0, text.length);
 }
 
 export const hset = {

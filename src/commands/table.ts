@@ -133,21 +133,24 @@ export class CommandTable {
   }
 }
 
-/** Calls `push` with the position of every key among the arguments. */
+/** Calls `push` with the position of every key among the arguments; not at all where the number of keys makes no sense. */
 export function pushKeyPositions(spec: CommandSpec, args: Args, push: (position: number) => void): void {
   if (spec.keysFrom !== undefined) return spec.keysFrom(args, push);
+  const countedAt = spec.keysCountedAt ?? 0;
+  const counted = countedAt === 0 ? 0 : countedKeys(args, countedAt);
+  if (counted === undefined) return;
   const { first, last, step } = spec.keys;
   if (first !== 0) {
     const end = Math.min(last < 0 ? args.count + last : last, args.count - 1);
     for (let position = first; position <= end; position += step) push(position);
   }
-  if (spec.keysCountedAt !== undefined) pushCountedKeys(args, spec.keysCountedAt, push);
+  for (let position = countedAt + 1; position <= countedAt + counted; position++) push(position);
 }
 
-function pushCountedKeys(args: Args, at: number, push: (position: number) => void): void {
+/** The number at argument `at`, if that many keys follow it. */
+function countedKeys(args: Args, at: number): number | undefined {
   const count = at < args.count ? args.integer(at) : NaN;
-  if (!(count > 0) || at + count >= args.count) return;
-  for (let position = at + 1; position <= at + count; position++) push(position);
+  return count > 0 && at + count < args.count ? count : undefined;
 }
 
 /** Stands in `keyFlags` between the flags of the first key and those of the next, where a command treats them differently (COPY). */

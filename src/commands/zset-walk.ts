@@ -1,5 +1,5 @@
 // Sorted sets without a range: ZSCAN and ZRANDMEMBER. A large set is scanned in the order of its hash table, whose cursor is a
-// hash (memory/hash-pages.ts); a packed one comes whole.
+// hash, its bits read backwards (memory/member-table.ts); a packed one comes whole.
 import { formatDouble17 } from '../base/double.ts';
 import { ScoreText } from '../keyspace/zset-score.ts';
 import type { ZsetView } from '../keyspace/zset-view.ts';
@@ -8,6 +8,7 @@ import { integerClamped } from './arguments.ts';
 import type { CommandContext } from './context.ts';
 import { Errors } from './errors.ts';
 import { globMatch, isMatchAll } from './glob.ts';
+import { PICKS_MAX } from './hashes-walk.ts';
 import { parseCursor } from './keys-scan.ts';
 import { ONE_KEY, type CommandSpec } from './spec.ts';
 import { readZset, replyMember, replyPair, replyPairsHead } from './zset-values.ts';
@@ -134,6 +135,7 @@ function handleZrandmember(context: CommandContext): void {
   if (view === undefined) return;
   const count = integerClamped(args, 2);
   if (view.size === 0 || count === 0) return reply.array(0);
+  if (count < -PICKS_MAX) return reply.error(outOfRange);
   if (count < 0) replyWithRepetition(context, view, -count, withScores);
   else replyDistinct(context, view, count, withScores);
 }

@@ -126,13 +126,13 @@ export class Database extends KeyTable {
   ): Handle {
     assertKey(kStart, kEnd);
     assertExpiry(expiryMs);
-    const { hasher, memory, records, access, versions } = this.internals;
+    const { dictionary, handles, hasher, memory, records, access, versions } = this.internals;
     const hash = hasher.hash(key, kStart, kEnd);
     const length = encoding === Encoding.int ? 8 : vEnd - vStart;
     const isVolatile = expiryMs !== NO_EXPIRY;
     const isExternal = length > INLINE_BYTES_MAX;
     const bytes = recordBytes(kEnd - kStart, isVolatile, isExternal ? 4 : length);
-    let old = this.keys.find(hash, key, kStart, kEnd);
+    let old = dictionary.find(this.keys, 0, hash, key, kStart, kEnd);
     if (old !== 0 && records.kind(old) !== undefined) {
       this.remove(old);
       old = 0;
@@ -144,7 +144,7 @@ export class Database extends KeyTable {
       records.writeKey(h, hash, key, kStart, kEnd, isVolatile);
       records.writeMeta(h, ValueType.string, encoding, isExternal, access.initial(), length);
       if (isExternal) records.setExternal(h, block);
-      this.keys.insert(h);
+      dictionary.insert(this.keys, 0, h);
       if (isVolatile) this.addVolatile(h);
       else versions.stampAbsent(hash, this.number);
       this.internals.freeSomeDiscarded();
@@ -158,10 +158,10 @@ export class Database extends KeyTable {
       records.writeKey(h, hash, key, kStart, kEnd, isVolatile);
       records.writeMeta(h, ValueType.string, encoding, isExternal, clock, length);
       if (isExternal) records.setExternal(h, block);
-      if (h !== old) this.keys.replace(old, h);
+      if (h !== old) dictionary.replace(this.keys, 0, old, h);
       if (wasVolatile && isVolatile) {
         records.setVolatilePosition(h, position);
-        this.volatile.set(position, h);
+        handles.set(this.volatile, 0, position, h);
       } else if (isVolatile) this.addVolatile(h);
       else if (wasVolatile) {
         this.removeVolatile(position);

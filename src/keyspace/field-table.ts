@@ -1,5 +1,6 @@
-// A hash's large form: records of field and value in a MemberTable, which keeps their order. Owns those records' bytes.
+// A hash's large form: records of field and value in a Dictionary, which keeps their order. Owns those records' bytes.
 //
+// Root, words behind the header: a Dictionary (memory/dictionary.ts).
 // Record, in 32-bit words: 0–2 as memory/dictionary.ts says, the key being the field; bits 16–31 of word 2 the value's length
 // or 0xffff, and then word 3 is its length; [length of the field, only if 0xfff stands for it]; the field, at a word's begin;
 // the value right behind it.
@@ -8,9 +9,9 @@ import { assert } from '../base/assert.ts';
 import { KiB } from '../base/limits.ts';
 import { BLOCK_BYTES_MAX, type Memory } from '../memory/allocator.ts';
 import { copyBytes, copyIn, copyWords } from '../memory/bytes.ts';
-import { KEY_LENGTH_LONG, KEY_LENGTH_SHIFT, KEY_WORD_MASK } from '../memory/dictionary.ts';
+import { type Dictionary, DICTIONARY_WORDS } from '../memory/dictionary.ts';
 import type { KeyedHash } from '../memory/hash.ts';
-import { MEMBER_TABLE_WORDS, MemberTable } from '../memory/member-table.ts';
+import { KEY_LENGTH_LONG, KEY_LENGTH_SHIFT, KEY_WORD_MASK } from '../memory/member-table.ts';
 import { SEGMENT_SHIFT, UNIT_MASK } from '../memory/segments.ts';
 import { Lanes } from './digest.ts';
 import type { ByteSpan, Handle } from './types.ts';
@@ -33,16 +34,16 @@ const VALUE_LENGTH_LONG = 0xffff;
 export const FIELD_AND_VALUE_BYTES_MAX = BLOCK_BYTES_MAX - 1 * KiB;
 
 export class FieldTable implements ValueKind {
-  readonly rootBytes = (ROOT_HEADER_WORDS + MEMBER_TABLE_WORDS) * 4;
+  readonly rootBytes = (ROOT_HEADER_WORDS + DICTIONARY_WORDS) * 4;
   readonly #memory: Memory;
   readonly #hasher: KeyedHash;
-  readonly #table: MemberTable;
+  readonly #table: Dictionary;
   readonly #lanes = new Lanes();
 
-  constructor(memory: Memory, hasher: KeyedHash) {
+  constructor(memory: Memory, hasher: KeyedHash, dictionary: Dictionary) {
     this.#memory = memory;
     this.#hasher = hasher;
-    this.#table = new MemberTable(memory);
+    this.#table = dictionary;
   }
 
   /** The record of a field, or 0. */

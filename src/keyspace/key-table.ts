@@ -9,8 +9,8 @@
 import { assert } from '../base/assert.ts';
 import { BIG_BYTES } from '../memory/allocator.ts';
 import { copyWords } from '../memory/bytes.ts';
-import { Dictionary } from '../memory/dictionary.ts';
-import { HandleList } from '../memory/handle-list.ts';
+import { DICTIONARY_WORDS } from '../memory/dictionary.ts';
+import { HANDLE_ARRAY_WORDS } from '../memory/handle-array.ts';
 import { SEGMENT_SHIFT } from '../memory/segments.ts';
 import type { Internals } from './internals.ts';
 import { INLINE_BYTES_MAX, KEY_BYTES_MAX, NO_EXPIRY, recordBytes } from './record.ts';
@@ -23,8 +23,10 @@ const SPARE_SHARE_MAX = 1.25;
 export class KeyTable {
   #number: number;
   protected readonly internals: Internals;
-  protected keys: Dictionary;
-  protected readonly volatile: HandleList;
+  /** Words of a Dictionary. */
+  protected keys = new Uint32Array(DICTIONARY_WORDS);
+  /** Words of a HandleArray: the keys with a deadline. */
+  protected readonly volatile = new Uint32Array(HANDLE_ARRAY_WORDS);
   #digestLow = 0;
   #digestHigh = 0;
 
@@ -32,8 +34,6 @@ export class KeyTable {
   constructor(number: number, internals: Internals) {
     this.#number = number;
     this.internals = internals;
-    this.keys = new Dictionary(internals.memory, internals.meter);
-    this.volatile = new HandleList(internals.meter);
   }
 
   /** Changes with SWAPDB. */
@@ -43,11 +43,11 @@ export class KeyTable {
 
   /** Keys, those past their deadline and not yet removed included. */
   get size(): number {
-    return this.keys.size;
+    return this.internals.dictionary.size(this.keys, 0);
   }
 
   get volatileSize(): number {
-    return this.volatile.length;
+    return this.internals.handles.length(this.volatile, 0);
   }
 
   get digestLow(): number {
@@ -64,7 +64,8 @@ export class KeyTable {
   }
 
   find(bytes: Uint8Array, start: number, end: number): Handle {
-    return this.keys.find(this.internals.hasher.hash(bytes, start, end), bytes, start, end);
+    const { dictionary, hasher } = this.internals;
+    return dictionary.find(this.keys, 0, hasher.hash(bytes, start, end), bytes, start, end);
   }
 
   isExpired(h: Handle, nowMs: number): boolean {
@@ -73,13 +74,13 @@ export class KeyTable {
   }
 
   at(position: number): Handle {
-    assert(position >= 0 && position < this.keys.size, 'a position is below the size');
-    return this.keys.at(position);
+    assert(position >= 0 && position < this.size, 'a position is below the size');
+    return this.internals.dictionary.at(this.keys, 0, position);
   }
 
   volatileAt(position: number): Handle {
-    assert(position >= 0 && position < this.volatile.length, 'a position is below the number of volatile keys');
-    return this.volatile.at(position);
+    assert(position >= 0 && position < this.volatileSize, 'a position is below the number of volatile keys');
+    return this.internals.handles.get(this.volatile, 0, position);
   }
 
   /** NO_EXPIRY (-1) takes the deadline away. */
@@ -96,7 +97,7 @@ export class KeyTable {
       const start = records.keyAt(h);
       const key = memory.bytes[h >>> SEGMENT_SHIFT]!;
       next = records.derive(h, records.hash(h), key, start, start + records.keyLength(h), expiryMs, true);
-      this.keys.replace(h, next);
+      this.internals.dictionary.replace(this.keys, 0, h, next);
       if (isVolatile) this.addVolatile(next);
       else {
         this.removeVolatile(records.volatilePosition(h));
@@ -130,7 +131,7 @@ export class KeyTable {
   ): Handle {
     assertKey(kStart, kEnd);
     assert(length <= room && room <= PACKED_BYTES_MAX, () => `a packed value of ${length} bytes has room for ${room}`);
-    const { hasher, memory, records, access, versions, usedBefore } = this.internals;
+    const { dictionary, hasher, memory, records, access, versions, usedBefore } = this.internals;
     const kind = records.kinds.find(type, encoding);
     const hash = hasher.hash(key, kStart, kEnd);
     const bytes = kind === undefined ? room : kind.rootBytes;
@@ -141,7 +142,7 @@ export class KeyTable {
     records.writeMeta(h, type, encoding, isExternal, access.initial(), kind === undefined ? length : bytes);
     if (isExternal) records.setExternal(h, block);
     if (kind !== undefined) records.rootWords(h).fill(0, records.rootAt(h), records.rootAt(h) + (bytes >>> 2));
-    this.keys.insert(h);
+    dictionary.insert(this.keys, 0, h);
     versions.stampAbsent(hash, this.#number);
     usedBefore[0] = memory.usedBytes;
     return h;
@@ -246,35 +247,20 @@ export class KeyTable {
 
   /** Forgets all keys at once. Their memory comes back at once if no key is left in any database, else by and by. */
   clear(): void {
-    const { memory, meter } = this.internals;
-    const order = this.keys.detach();
-    this.keys = new Dictionary(memory, meter);
-    this.volatile.clear();
+    const { keys } = this;
+    this.keys = new Uint32Array(DICTIONARY_WORDS);
+    this.internals.handles.clear(this.volatile, 0);
     this.#digestLow = 0;
     this.#digestHigh = 0;
-    this.internals.discard(order);
+    this.internals.discard(keys);
   }
 
   version(bytes: Uint8Array, start: number, end: number, nowMs: number): number {
-    const { hasher, records, versions } = this.internals;
+    const { dictionary, hasher, records, versions } = this.internals;
     const hash = hasher.hash(bytes, start, end);
-    const h = this.keys.find(hash, bytes, start, end);
+    const h = dictionary.find(this.keys, 0, hash, bytes, start, end);
     if (h === 0 || this.isExpired(h, nowMs)) return versions.ofAbsent(hash, this.#number);
     return versions.ofRecord(records.versionIndex(h), records.versionRecord(h));
-  }
-
-  /** For a load, which knows about how many keys will come. */
-  reserve(keys: number): void {
-    this.keys.reserve(keys);
-  }
-
-  /** For Keyspace.rehashStep. */
-  rehashStep(budgetPlaces: number): boolean {
-    return this.keys.rehashStep(budgetPlaces);
-  }
-
-  get rehashing(): boolean {
-    return this.keys.rehashing;
   }
 
   /** For Keyspace.defragStep: moves some of what hangs from a rooted value; `cursor` as in ValueKind. 0 is the end. */
@@ -286,8 +272,10 @@ export class KeyTable {
 
   /** For Keyspace.defragStep: moves what the key has in slabs being evacuated, elements apart. Returns the bytes moved. */
   evacuate(position: number): number {
-    const { memory, records } = this.internals;
-    const h = this.keys.at(position);
+    const { dictionary, handles, memory, records } = this.internals;
+    dictionary.evacuate(this.keys, 0, position);
+    const h = dictionary.at(this.keys, 0, position);
+    if (records.isVolatile(h)) handles.evacuate(this.volatile, 0, records.volatilePosition(h));
     let moved = 0;
     if (records.isExternal(h) && records.length(h) <= BIG_BYTES && memory.isEvacuating(records.external(h))) {
       records.relocateExternal(h);
@@ -345,24 +333,24 @@ export class KeyTable {
 
   /** Puts `next`, of the same key and volatility, where `h` stands; `h` is still to be freed. */
   protected supplant(h: Handle, next: Handle): void {
-    const { records } = this.internals;
-    this.keys.replace(h, next);
-    if (records.isVolatile(next)) this.volatile.set(records.volatilePosition(next), next);
+    const { dictionary, handles, records } = this.internals;
+    dictionary.replace(this.keys, 0, h, next);
+    if (records.isVolatile(next)) handles.set(this.volatile, 0, records.volatilePosition(next), next);
   }
 
   /** Removes a key from dictionary, orders and digest; the record stays. */
   #takeOut(h: Handle): void {
-    const { records, versions } = this.internals;
+    const { dictionary, records, versions } = this.internals;
     this.subtract(h);
     if (records.isVolatile(h)) this.removeVolatile(records.volatilePosition(h));
     else versions.stampAbsent(records.hash(h), this.#number);
-    this.keys.remove(h);
+    dictionary.remove(this.keys, 0, h);
   }
 
   /** Adds a whole record as the last of the order. */
   #bringIn(h: Handle): void {
-    const { records, versions } = this.internals;
-    this.keys.insert(h);
+    const { dictionary, records, versions } = this.internals;
+    dictionary.insert(this.keys, 0, h);
     if (records.isVolatile(h)) this.addVolatile(h);
     else versions.stampAbsent(records.hash(h), this.#number);
     this.add(h);
@@ -371,16 +359,17 @@ export class KeyTable {
   }
 
   protected addVolatile(h: Handle): void {
-    this.internals.records.setVolatilePosition(h, this.volatile.length);
-    this.volatile.push(h);
+    const { handles, records } = this.internals;
+    records.setVolatilePosition(h, this.volatileSize);
+    handles.push(this.volatile, 0, h);
   }
 
   protected removeVolatile(position: number): void {
-    const list = this.volatile;
-    const last = list.pop();
-    if (position === list.length) return;
-    list.set(position, last);
-    this.internals.records.setVolatilePosition(last, position);
+    const { handles, records } = this.internals;
+    const last = handles.pop(this.volatile, 0);
+    if (position === this.volatileSize) return;
+    handles.set(this.volatile, 0, position, last);
+    records.setVolatilePosition(last, position);
   }
 
   protected stamp(h: Handle): void {

@@ -1,5 +1,5 @@
 // The whole keyspace of a node: the numbered databases, what can be asked of a key by its handle, memory accounting and
-// the incremental work (growing tables, freeing flushed keys, defragmentation). Owns all memory under it: a Memory
+// the incremental work (freeing what was flushed or removed, defragmentation). Owns all memory under it: a Memory
 // given to it is its alone. Values and orders are replicated; access clocks, table layouts and handles are local.
 // It has no clock for deadlines: callers judge them by log time.
 import { assert } from '../base/assert.ts';
@@ -76,11 +76,11 @@ export class Keyspace {
 
   /** Bytes of all blocks by their size classes, and of the tables; 0 when no key is left. */
   get usedBytes(): number {
-    return this.#internals.memory.usedBytes + this.#internals.meter.bytes;
+    return this.#internals.memory.usedBytes;
   }
 
   get reservedBytes(): number {
-    return this.#internals.memory.reservedBytes + this.#internals.meter.bytes;
+    return this.#internals.memory.reservedBytes;
   }
 
   /** The database that bears this number now. */
@@ -201,17 +201,10 @@ export class Keyspace {
     return this.#internals.records.memoryUsage(h);
   }
 
-  /** Work for idle time, bounded by the budget: frees flushed keys, then moves entries of growing tables. True while there is more. */
+  /** Work for idle time, bounded by the budget: frees keys flushed and large values removed. True while there is more. */
   rehashStep(budgetEntries: number): boolean {
-    let budget = this.#internals.freeDiscarded(budgetEntries);
-    let more = this.#internals.hasDiscarded;
-    for (const database of this.#internals.databases) {
-      if (!database.rehashing) continue;
-      if (budget <= 0) return true;
-      if (database.rehashStep(budget)) more = true;
-      budget = 0;
-    }
-    return more;
+    this.#internals.freeDiscarded(budgetEntries);
+    return this.#internals.hasDiscarded;
   }
 
   /**

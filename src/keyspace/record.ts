@@ -2,7 +2,7 @@
 // point to; which records exist, and in what order, is the databases' affair.
 //
 // Layout in 32-bit words; native order, never leaves memory:
-//   0      hash of the key                                       (memory/dictionary.ts)
+//   0      hash of the key                                       (memory/member-table.ts)
 //   1      position in the dense order                           (memory/dictionary.ts)
 //   2      bits 0–3 word where the key begins, 4–15 its length or 0xfff, 16–31 version: record number
 //   3      version: log index modulo 2^32
@@ -23,7 +23,7 @@ import { MiB } from '../base/limits.ts';
 import type { Memory } from '../memory/allocator.ts';
 import { BIG_BYTES, BLOCK_BYTES_MAX } from '../memory/allocator.ts';
 import { copyIn, copyWords } from '../memory/bytes.ts';
-import { KEY_LENGTH_LONG, KEY_LENGTH_SHIFT, KEY_WORD_MASK } from '../memory/dictionary.ts';
+import { KEY_LENGTH_LONG, KEY_LENGTH_SHIFT, KEY_WORD_MASK } from '../memory/member-table.ts';
 import { SEGMENT_SHIFT, UNIT_MASK } from '../memory/segments.ts';
 import { Lanes } from './digest.ts';
 import { Int64 } from '../memory/integer.ts';

@@ -80,7 +80,8 @@ export class ZsetEditor {
     this.#foundScore[0] = NaN;
     if (this.#size === 0) return NaN;
     if (this.#isTree) {
-      this.#found = this.#form.find(bytes, start, end);
+      const { records } = this.#internals;
+      this.#found = this.#form.find(records.rootWords(this.#handle), records.rootAt(this.#handle), bytes, start, end);
       if (this.#found !== 0) this.#foundScore[0] = this.#form.members.score(this.#found);
     } else {
       const { list } = this.#packed;
@@ -93,9 +94,13 @@ export class ZsetEditor {
   /** Gives the member found last, which bytes[start, end) is, this score; adds it if it was none. */
   set(score: number, bytes: Uint8Array, start: number, end: number): void {
     if (this.#found !== 0 && this.#foundScore[0] === score) return;
-    if (!this.#isTree && this.#found === 0 && !this.#fits(end - start)) this.#toTree();
-    this.#begin();
     const isNew = this.#found === 0;
+    if (!this.#isTree && !(isNew ? this.#fits(end - start) : this.#hasRoom(0))) {
+      this.#toTree();
+      // What was found stood in the listpack.
+      if (!isNew) this.find(bytes, start, end);
+    }
+    this.#begin();
     if (this.#isTree) {
       const { records } = this.#internals;
       const words = records.rootWords(this.#handle);
@@ -150,7 +155,11 @@ export class ZsetEditor {
   /** True if a member of this many bytes more leaves the set packed. */
   #fits(bytes: number): boolean {
     const { entriesMax, valueBytesMax } = this.#limits;
-    if (this.#size + 1 > entriesMax || bytes > valueBytesMax) return false;
+    return this.#size + 1 <= entriesMax && bytes <= valueBytesMax && this.#hasRoom(bytes);
+  }
+
+  /** True if a packed set may take a score, and a member of this many bytes, more. */
+  #hasRoom(bytes: number): boolean {
     const total = this.#handle === 0 ? LISTPACK_EMPTY_BYTES : this.#packed.list.totalBytes;
     return total + bytes + SCORE_TEXT_BYTES_MAX + 2 * LISTPACK_ENTRY_EXTRA_BYTES_MAX <= PACKED_BYTES_MAX;
   }

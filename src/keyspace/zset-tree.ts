@@ -1,32 +1,35 @@
 // The large form of a sorted set, encoding skiplist (Redis's name): a B+tree in order of score and member, and a hash table from
 // member to record. Owns the root's words behind the header, the tree's nodes, the table's pages and the member records.
 //
-// Root, words behind the header: 5–9 the table (memory/hash-pages.ts), 10–14 the tree (memory/btree.ts).
-// A member record, native order: u0 score (a double), w2 length of the member, from w3 on its bytes.
+// Root, words behind the header: 5–8 the table (memory/member-table.ts), 9–13 the tree (memory/btree.ts).
+// A member record, in 32-bit words, native order: 0 hash of the member, 1 as memory/member-table.ts says of a key, 2–3 score (a
+// double); [length of the member, only if 0xfff stands for it]; the member.
 //
 // What must hold: tree and table have the same records; the tree has each under the score that its record has. No score is NaN.
 // A member's digest is over its bytes and the bits of its score.
 // Random picks go by rank, so they depend on the members and scores alone. Hot: indexes typed arrays directly.
 import type { Memory } from '../memory/allocator.ts';
-import { BTree, type MemberOrder } from '../memory/btree.ts';
+import { BTree, type MemberOrder, TREE_WORDS } from '../memory/btree.ts';
 import { BTreeCursor } from '../memory/btree-cursor.ts';
 import { copyIn } from '../memory/bytes.ts';
 import type { KeyedHash } from '../memory/hash.ts';
-import { HashPages, type RecordMatch, TABLE_WORDS } from '../memory/hash-pages.ts';
+import { KEY_LENGTH_LONG, KEY_LENGTH_SHIFT, KEY_WORD_MASK, MEMBER_TABLE_WORDS, MemberTable } from '../memory/member-table.ts';
 import { SEGMENT_SHIFT, UNIT_MASK } from '../memory/segments.ts';
 import { Lanes } from './digest.ts';
 import type { Handle } from './types.ts';
 import { ROOT_COUNT, ROOT_DIGEST_HIGH, ROOT_DIGEST_LOW, ROOT_HEADER_WORDS, type ValueKind } from './value-kinds.ts';
 
 const TABLE = ROOT_HEADER_WORDS;
-const TREE = TABLE + TABLE_WORDS;
-const ROOT_WORDS = TREE + 5;
-const LENGTH = 2;
-const BYTES_WORD = 3;
-const BYTES_AT = BYTES_WORD * 4;
+const TREE = TABLE + MEMBER_TABLE_WORDS;
+const ROOT_WORDS = TREE + TREE_WORDS;
+const HASH = 0;
+const DESCRIPTOR = 1;
+/** In 8-byte units. */
+const SCORE = 1;
+const PLAIN_WORDS = 4;
 
 /** What is known of a member by its record. */
-export class ZsetMembers implements MemberOrder, RecordMatch {
+export class ZsetMembers implements MemberOrder {
   readonly #memory: Memory;
   readonly #lanes = new Lanes();
 
@@ -34,12 +37,17 @@ export class ZsetMembers implements MemberOrder, RecordMatch {
     this.#memory = memory;
   }
 
-  create(score: number, bytes: Uint8Array, start: number, end: number): Handle {
+  create(score: number, hash: number, bytes: Uint8Array, start: number, end: number): Handle {
     const memory = this.#memory;
-    const handle = memory.allocate(BYTES_AT + end - start);
+    const length = end - start;
+    const header = length < KEY_LENGTH_LONG ? PLAIN_WORDS : PLAIN_WORDS + 1;
+    const handle = memory.allocate(header * 4 + length);
     const words = memory.words[handle >>> SEGMENT_SHIFT]!;
-    words[((handle & UNIT_MASK) << 1) + LENGTH] = end - start;
-    copyIn(bytes, start, end, memory.bytes[handle >>> SEGMENT_SHIFT]!, words, this.start(handle));
+    const word = (handle & UNIT_MASK) << 1;
+    words[word + HASH] = hash;
+    words[word + DESCRIPTOR] = header | (Math.min(length, KEY_LENGTH_LONG) << KEY_LENGTH_SHIFT);
+    if (header > PLAIN_WORDS) words[word + PLAIN_WORDS] = length;
+    copyIn(bytes, start, end, memory.bytes[handle >>> SEGMENT_SHIFT]!, words, (word + header) << 2);
     this.setScore(handle, score);
     return handle;
   }
@@ -52,12 +60,16 @@ export class ZsetMembers implements MemberOrder, RecordMatch {
     return this.#memory.isEvacuating(handle);
   }
 
+  hash(handle: Handle): number {
+    return this.#memory.words[handle >>> SEGMENT_SHIFT]![((handle & UNIT_MASK) << 1) + HASH]! | 0;
+  }
+
   score(handle: Handle): number {
-    return this.#memory.doubles[handle >>> SEGMENT_SHIFT]![handle & UNIT_MASK]!;
+    return this.#memory.doubles[handle >>> SEGMENT_SHIFT]![(handle & UNIT_MASK) + SCORE]!;
   }
 
   setScore(handle: Handle, score: number): void {
-    this.#memory.doubles[handle >>> SEGMENT_SHIFT]![handle & UNIT_MASK] = score;
+    this.#memory.doubles[handle >>> SEGMENT_SHIFT]![(handle & UNIT_MASK) + SCORE] = score;
   }
 
   /** The member is bytes(handle)[start(handle), end(handle)). */
@@ -66,17 +78,20 @@ export class ZsetMembers implements MemberOrder, RecordMatch {
   }
 
   start(handle: Handle): number {
-    return ((handle & UNIT_MASK) << 3) + BYTES_AT;
+    const word = (handle & UNIT_MASK) << 1;
+    return (word + (this.#memory.words[handle >>> SEGMENT_SHIFT]![word + DESCRIPTOR]! & KEY_WORD_MASK)) << 2;
   }
 
   end(handle: Handle): number {
-    return this.start(handle) + this.#memory.words[handle >>> SEGMENT_SHIFT]![((handle & UNIT_MASK) << 1) + LENGTH]!;
+    return this.start(handle) + memberLength(this.#memory.words[handle >>> SEGMENT_SHIFT]!, (handle & UNIT_MASK) << 1);
   }
 
   compare(handle: Handle, bytes: Uint8Array, start: number, end: number): number {
     const own = this.#memory.bytes[handle >>> SEGMENT_SHIFT]!;
-    let at = ((handle & UNIT_MASK) << 3) + BYTES_AT;
-    const length = this.#memory.words[handle >>> SEGMENT_SHIFT]![((handle & UNIT_MASK) << 1) + LENGTH]!;
+    const words = this.#memory.words[handle >>> SEGMENT_SHIFT]!;
+    const word = (handle & UNIT_MASK) << 1;
+    let at = (word + (words[word + DESCRIPTOR]! & KEY_WORD_MASK)) << 2;
+    const length = memberLength(words, word);
     const stop = start + Math.min(length, end - start);
     for (let i = start; i < stop; i++, at++) {
       const difference = own[at]! - bytes[i]!;
@@ -85,25 +100,16 @@ export class ZsetMembers implements MemberOrder, RecordMatch {
     return length - (end - start);
   }
 
-  matches(handle: Handle, bytes: Uint8Array, start: number, end: number): boolean {
-    const length = this.#memory.words[handle >>> SEGMENT_SHIFT]![((handle & UNIT_MASK) << 1) + LENGTH]!;
-    if (length !== end - start) return false;
-    const own = this.#memory.bytes[handle >>> SEGMENT_SHIFT]!;
-    let at = ((handle & UNIT_MASK) << 3) + BYTES_AT;
-    for (let i = start; i < end; i++, at++) if (own[at] !== bytes[i]) return false;
-    return true;
-  }
-
   /** The digest of member and score; one object, used again. */
   digest(handle: Handle): Lanes {
     const words = this.#memory.words[handle >>> SEGMENT_SHIFT]!;
     const word = (handle & UNIT_MASK) << 1;
-    const length = words[word + LENGTH]!;
+    const length = memberLength(words, word);
     const lanes = this.#lanes;
     lanes.seed(0xa4093822, 0x299f31d0);
-    lanes.word(words[word]!);
-    lanes.word(words[word + 1]!);
-    lanes.bytes(words, word + BYTES_WORD, length);
+    lanes.word(words[word + 2 * SCORE]!);
+    lanes.word(words[word + 2 * SCORE + 1]!);
+    lanes.bytes(words, word + (words[word + DESCRIPTOR]! & KEY_WORD_MASK), length);
     lanes.close(length);
     return lanes;
   }
@@ -114,7 +120,7 @@ export class ZsetTree implements ValueKind {
   readonly rootBytes = ROOT_WORDS * 4;
   readonly members: ZsetMembers;
   readonly tree: BTree;
-  readonly table: HashPages;
+  readonly #table: MemberTable;
   readonly #hasher: KeyedHash;
   readonly #cursor = new BTreeCursor();
   readonly #free = (handle: Handle): void => this.members.free(handle);
@@ -122,30 +128,33 @@ export class ZsetTree implements ValueKind {
   constructor(memory: Memory, hasher: KeyedHash) {
     this.members = new ZsetMembers(memory);
     this.tree = new BTree(memory, this.members);
-    this.table = new HashPages(memory, this.members);
+    this.#table = new MemberTable(memory, DESCRIPTOR);
     this.#hasher = hasher;
   }
 
   open(words: Uint32Array, root: number): void {
-    this.table.load(words, root + TABLE);
     this.tree.load(words, root + TREE);
   }
 
   save(words: Uint32Array, root: number): void {
-    this.table.save(words, root + TABLE);
     this.tree.save(words, root + TREE);
     words[root + ROOT_COUNT] = this.tree.size;
   }
 
-  /** The record of this member of the open value, or 0. */
-  find(bytes: Uint8Array, start: number, end: number): Handle {
-    return this.table.find(this.#hasher.hash(bytes, start, end), bytes, start, end);
+  /** The record of this member of the value at `root`, or 0. */
+  find(words: Uint32Array, root: number, bytes: Uint8Array, start: number, end: number): Handle {
+    return this.#table.find(words, root + TABLE, this.#hasher.hash(bytes, start, end), bytes, start, end);
+  }
+
+  /** Visits members in the order of the table: see `scan` there. */
+  scan(words: Uint32Array, root: number, from: number, count: number, visit: (handle: Handle) => void): number {
+    return this.#table.scan(words, root + TABLE, from, count, visit);
   }
 
   /** Adds a member that the open value, which is the one at `root`, has not. */
   add(words: Uint32Array, root: number, score: number, bytes: Uint8Array, start: number, end: number): void {
-    const handle = this.members.create(score, bytes, start, end);
-    this.table.insert(this.#hasher.hash(bytes, start, end), handle);
+    const handle = this.members.create(score, this.#hasher.hash(bytes, start, end), bytes, start, end);
+    this.#table.insert(words, root + TABLE, handle);
     this.tree.insert(score, handle, bytes, start, end);
     this.#count(words, root, handle, 1);
   }
@@ -160,12 +169,9 @@ export class ZsetTree implements ValueKind {
 
   remove(words: Uint32Array, root: number, handle: Handle): void {
     const { members } = this;
-    const bytes = members.bytes(handle);
-    const start = members.start(handle);
-    const end = members.end(handle);
     this.#count(words, root, handle, -1);
-    this.table.remove(this.#hasher.hash(bytes, start, end), handle);
-    this.tree.remove(members.score(handle), bytes, start, end);
+    this.#table.remove(words, root + TABLE, handle);
+    this.tree.remove(members.score(handle), members.bytes(handle), members.start(handle), members.end(handle));
     members.free(handle);
   }
 
@@ -185,7 +191,7 @@ export class ZsetTree implements ValueKind {
   }
 
   copy(sourceWords: Uint32Array, source: number, words: Uint32Array, root: number): void {
-    const { members, tree, table } = this;
+    const { members, tree } = this;
     tree.load(sourceWords, source + TREE);
     const cursor = this.#cursor;
     tree.seek(cursor, 0);
@@ -195,59 +201,49 @@ export class ZsetTree implements ValueKind {
       const bytes = members.bytes(from);
       const start = members.start(from);
       const end = members.end(from);
-      const handle = members.create(members.score(from), bytes, start, end);
-      table.insert(this.#hasher.hash(bytes, start, end), handle);
+      const handle = members.create(members.score(from), members.hash(from), bytes, start, end);
+      this.#table.insert(words, root + TABLE, handle);
       tree.insert(members.score(from), handle, bytes, start, end);
     }
     this.save(words, root);
   }
 
   freeSome(words: Uint32Array, root: number, budget: number): number {
-    this.open(words, root);
-    let left = this.table.freeStep(budget, this.#free);
-    if (left > 0) left = this.tree.freeStep(left);
-    this.table.save(words, root + TABLE);
+    const left = this.#table.freeSome(words, root + TABLE, budget, this.#free);
+    if (left === 0) return 0;
+    this.tree.load(words, root + TREE);
+    const rest = this.tree.freeStep(left);
     this.tree.save(words, root + TREE);
-    return left;
+    return rest;
   }
 
-  /** First the tree's nodes and the members' records, by rank; then the table's pages, from PAGES_CURSOR on by place of the directory. */
+  /** The cursor is a rank. */
   evacuate(words: Uint32Array, root: number, cursor: number, budget: number): number {
+    const { tree } = this;
     this.open(words, root);
-    const { tree, table } = this;
-    let next = 0;
-    if (cursor < PAGES_CURSOR) {
-      let rank = Math.max(0, cursor);
-      for (let left = budget; left > 0 && rank < tree.size; left -= LEAF_STEP) {
-        tree.evacuate(rank);
-        this.#evacuateRecords(rank);
-        rank += LEAF_STEP;
-      }
-      next = rank < tree.size ? rank : PAGES_CURSOR;
-    } else {
-      const place = table.evacuate(cursor - PAGES_CURSOR, budget);
-      next = place === 0 ? 0 : PAGES_CURSOR + place;
+    let rank = Math.max(0, cursor);
+    for (let left = budget; left > 0 && rank < tree.size; left -= LEAF_STEP) {
+      tree.evacuate(rank);
+      this.#evacuateRecords(words, root, rank);
+      rank += LEAF_STEP;
     }
-    this.table.save(words, root + TABLE);
-    this.tree.save(words, root + TREE);
-    return next;
+    tree.save(words, root + TREE);
+    return rank < tree.size ? rank : 0;
   }
 
-  /** Moves the records of LEAF_STEP members from `rank` on. */
-  #evacuateRecords(rank: number): void {
-    const { members, tree, table } = this;
+  /** Moves the records of LEAF_STEP members from `rank` on, and what of the table leads to them. */
+  #evacuateRecords(words: Uint32Array, root: number, rank: number): void {
+    const { members, tree } = this;
     const cursor = this.#cursor;
     tree.seek(cursor, rank);
     for (let i = 0; i < LEAF_STEP && cursor.valid; i++, cursor.next()) {
       const { handle } = cursor;
+      this.#table.evacuate(words, root + TABLE, rank + i);
       if (!members.isEvacuating(handle)) continue;
       const score = members.score(handle);
-      const next = members.create(score, members.bytes(handle), members.start(handle), members.end(handle));
-      const bytes = members.bytes(next);
-      const start = members.start(next);
-      const end = members.end(next);
-      table.replace(this.#hasher.hash(bytes, start, end), handle, next);
-      tree.replaceHandle(score, handle, next, bytes, start, end);
+      const next = members.create(score, members.hash(handle), members.bytes(handle), members.start(handle), members.end(handle));
+      this.#table.replace(words, root + TABLE, handle, next);
+      tree.replaceHandle(score, handle, next, members.bytes(next), members.start(next), members.end(next));
       members.free(handle);
     }
   }
@@ -259,7 +255,11 @@ export class ZsetTree implements ValueKind {
   }
 }
 
-/** Where an evacuation's cursor stops to be a rank: ranks are handles' number at most. */
-const PAGES_CURSOR = 2 ** 40;
 /** Ranks from one visited leaf to the next: no leaf but those at the ends has fewer. */
 const LEAF_STEP = 14;
+
+function memberLength(words: Uint32Array, word: number): number {
+  const descriptor = words[word + DESCRIPTOR]!;
+  const length = (descriptor >>> KEY_LENGTH_SHIFT) & KEY_LENGTH_LONG;
+  return length === KEY_LENGTH_LONG ? words[word + PLAIN_WORDS]! : length;
+}

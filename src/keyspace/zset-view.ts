@@ -60,8 +60,7 @@ export class ZsetView {
   scoreOf(bytes: Uint8Array, start: number, end: number): number {
     if (this.#size === 0) return NaN;
     if (this.#isTree) {
-      this.#load();
-      const handle = this.#form.find(bytes, start, end);
+      const handle = this.#find(bytes, start, end);
       return handle === 0 ? NaN : this.#form.members.score(handle);
     }
     const list = this.#list;
@@ -73,9 +72,10 @@ export class ZsetView {
   rankOf(bytes: Uint8Array, start: number, end: number): number {
     if (this.#size === 0) return -1;
     if (this.#isTree) {
+      const handle = this.#find(bytes, start, end);
+      if (handle === 0) return -1;
       this.#load();
-      const handle = this.#form.find(bytes, start, end);
-      return handle === 0 ? -1 : this.#form.tree.rank(this.#form.members.score(handle), bytes, start, end);
+      return this.#form.tree.rank(this.#form.members.score(handle), bytes, start, end);
     }
     const list = this.#list;
     const p = list.find(list.first(), bytes, start, end, 1);
@@ -179,11 +179,17 @@ export class ZsetView {
       return 0;
     }
     if (cursor >= 2 ** 32) return 0;
-    this.#load();
-    return this.#form.table.scan(cursor, count, (handle) => {
+    const { records } = this.#internals;
+    const h = this.#handle;
+    return this.#form.scan(records.rootWords(h), records.rootAt(h), cursor, count, (handle) => {
       this.#loadRecord(handle);
       visit(this.#form.members.score(handle));
     });
+  }
+
+  #find(bytes: Uint8Array, start: number, end: number): Handle {
+    const { records } = this.#internals;
+    return this.#form.find(records.rootWords(this.#handle), records.rootAt(this.#handle), bytes, start, end);
   }
 
   #loadRecord(handle: Handle): void {

@@ -12,7 +12,7 @@
 import { assert } from '../base/assert.ts';
 import { KiB, MiB } from '../base/limits.ts';
 import type { Handle, PageTable } from './segments.ts';
-import { PageKind, PageRuns, runLength } from './page-runs.ts';
+import { CLASS_MASK, PageKind, PageRuns, runLength } from './page-runs.ts';
 import {
   NO_PAGE,
   PAGE_BYTES,
@@ -39,7 +39,6 @@ const SLAB_WASTE_TARGET = 0.01;
 /** Below this there are sixteen size classes a doubling, so that the many blocks of packed values waste little. */
 const FINE_BYTES_MAX = 1 * KiB;
 const NO_BLOCK = 0xffff;
-const CLASS_MASK = 0x7f;
 const OFFSET_SHIFT = 9;
 const OFFSET_MASK = 0x3f;
 /** Segments evacuated in one cycle at most, so that its start is bounded. */
@@ -118,7 +117,7 @@ export class Memory {
     this.words = this.segments.words;
     this.bytes = this.segments.bytes;
     this.doubles = this.segments.doubles;
-    this.#runs = new PageRuns(this.segments);
+    this.#runs = new PageRuns(this.segments, CLASS_PAGES);
     this.#pages = this.segments.pages;
   }
 
@@ -262,9 +261,9 @@ export class Memory {
     const plan = new EvacuationPlan(this.segments, this.#live, this.#slabs, this.#blocks);
     for (const segment of plan.choose()) {
       const table = this.#pages[segment]!;
-      for (let at = 0; at < SEGMENT_PAGES; at += runLength(table, at)) {
+      for (let at = 0; at < SEGMENT_PAGES; at += runLength(table, at, CLASS_PAGES)) {
         const tag = table.tag[at]!;
-        if ((tag & 3) !== PageKind.slab || ((tag >>> OFFSET_SHIFT) & OFFSET_MASK) !== 0) continue;
+        if ((tag & 3) !== PageKind.slab) continue;
         const c = (tag >>> 2) & CLASS_MASK;
         if (table.used[at]! < CLASS_BLOCKS[c]!) this.#unlinkSlab(c, table, at);
       }
@@ -283,9 +282,9 @@ export class Memory {
       if (this.#runs.closed[segment] === 0) continue;
       const table = this.#pages[segment]!;
       this.#runs.open(segment);
-      for (let at = 0; at < SEGMENT_PAGES; at += runLength(table, at)) {
+      for (let at = 0; at < SEGMENT_PAGES; at += runLength(table, at, CLASS_PAGES)) {
         const tag = table.tag[at]!;
-        if ((tag & 3) !== PageKind.slab || ((tag >>> OFFSET_SHIFT) & OFFSET_MASK) !== 0) continue;
+        if ((tag & 3) !== PageKind.slab) continue;
         const c = (tag >>> 2) & CLASS_MASK;
         if (table.used[at]! < CLASS_BLOCKS[c]!) this.#linkSlab(c, table, (segment << PAGE_SHIFT) | at);
       }
@@ -381,10 +380,10 @@ class EvacuationPlan {
   #count(segment: number): void {
     const table = this.#segments.pages[segment]!;
     this.#freePages -= SEGMENT_PAGES - table.pagesUsed;
-    for (let at = 0; at < SEGMENT_PAGES; at += runLength(table, at)) {
+    for (let at = 0; at < SEGMENT_PAGES; at += runLength(table, at, CLASS_PAGES)) {
       const tag = table.tag[at]!;
       if ((tag & 3) === PageKind.run) this.#runPages += tag >>> 2;
-      if ((tag & 3) !== PageKind.slab || ((tag >>> OFFSET_SHIFT) & OFFSET_MASK) !== 0) continue;
+      if ((tag & 3) !== PageKind.slab) continue;
       const c = (tag >>> 2) & CLASS_MASK;
       this.#need[c]! += table.used[at]!;
       this.#room[c]! -= CLASS_BLOCKS[c]! - table.used[at]!;

@@ -22,6 +22,9 @@ import {
 
 export const PageKind = { interior: 0, slab: 1, run: 2, free: 3 } as const;
 
+/** Of a slab's size class in a tag, above the kind. */
+export const CLASS_MASK = 0x7f;
+
 const EXACT_BINS = 32;
 const BINS = EXACT_BINS + 4 * 10;
 /** Free runs looked at in a bin whose runs may be too short, before going to the next bin. */
@@ -42,10 +45,13 @@ export class PageRuns {
   /** 1 for each segment that is closed: nothing is allocated from it. */
   readonly closed = new Uint8Array(SEGMENTS_MAX);
   readonly #bins = new Int32Array(BINS).fill(NO_PAGE);
+  readonly #slabPages: Uint8Array;
   #emptySegments = 0;
 
-  constructor(segments: Segments) {
+  /** `slabPages`: pages of a slab, by its size class. */
+  constructor(segments: Segments, slabPages: Uint8Array) {
     this.segments = segments;
+    this.#slabPages = slabPages;
   }
 
   /** The first page of a run of `pages` pages. */
@@ -109,7 +115,7 @@ export class PageRuns {
   /** Takes the free runs of a segment out of the bins. It is released when its last run is freed. */
   close(segment: number): void {
     const table = this.segments.pages[segment]!;
-    for (let at = 0; at < SEGMENT_PAGES; at += runLength(table, at)) {
+    for (let at = 0; at < SEGMENT_PAGES; at += runLength(table, at, this.#slabPages)) {
       if ((table.tag[at]! & 3) === PageKind.free) this.#unbin(table, at);
     }
     this.closed[segment] = 1;
@@ -119,7 +125,7 @@ export class PageRuns {
   open(segment: number): void {
     const table = this.segments.pages[segment]!;
     this.closed[segment] = 0;
-    for (let at = 0; at < SEGMENT_PAGES; at += runLength(table, at)) {
+    for (let at = 0; at < SEGMENT_PAGES; at += runLength(table, at, this.#slabPages)) {
       if ((table.tag[at]! & 3) === PageKind.free) this.#bin((segment << PAGE_SHIFT) | at, table.tag[at]! >>> 2);
     }
   }
@@ -194,8 +200,8 @@ export class PageRuns {
   }
 }
 
-/** Pages from one tag to the next: a run's or free run's length, or one page of a slab. */
-export function runLength(table: PageTable, at: number): number {
+/** Pages from the first of a run, a free run or a slab to the next such. */
+export function runLength(table: PageTable, at: number, slabPages: Uint8Array): number {
   const tag = table.tag[at]!;
-  return (tag & 3) === PageKind.slab ? 1 : tag >>> 2;
+  return (tag & 3) === PageKind.slab ? slabPages[(tag >>> 2) & CLASS_MASK]! : tag >>> 2;
 }

@@ -90,8 +90,13 @@ export class Segments {
     return number;
   }
 
+  /** Views of it that anybody has kept are empty from now on. */
   release(number: number): void {
     assert(this.words[number] !== NO_WORDS, () => `segment ${number} exists`);
+    const { buffer } = this.bytes[number]!;
+    // The garbage collector alone gives memory back, and of old objects it does so only in major collections, which may not come
+    // for long. Moved to a young object, the memory goes with the next minor one.
+    structuredClone(buffer, { transfer: [buffer as ArrayBuffer] });
     this.bytes[number] = NO_BYTES;
     this.words[number] = NO_WORDS;
     this.doubles[number] = NO_DOUBLES;

@@ -108,6 +108,8 @@ export type RaftRole = 'follower' | 'precandidate' | 'candidate' | 'leader';
 
 export interface EngineLink {
   send(message: EngineMessage): void;
+  /** Hands over at once what has arrived, in order, instead of when the event loop comes to it. */
+  poll(): void;
   onMessage(handler: (message: ConsensusMessage) => void): void;
 }
 

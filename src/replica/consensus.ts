@@ -34,6 +34,7 @@ import { LOG_KEEP_BYTES, LOG_KEEP_BYTES_MAX, LogKeeper } from './log-keeper.ts';
 import { Members } from './members.ts';
 import { OwnProposals } from './own-proposals.ts';
 import { ReadRequests } from './read-requests.ts';
+import { StateNews } from './state-news.ts';
 import {
   decodePeerMessage,
   encodeForward,
@@ -82,6 +83,7 @@ export class Consensus {
   readonly #members: Members;
   readonly #handover: Handover;
   readonly #commitNews: CommitNews;
+  readonly #stateNews: StateNews;
   readonly #feed: LogFeedServer | undefined;
   readonly #proposals: OwnProposals;
   readonly #reads: ReadRequests;
@@ -130,13 +132,15 @@ export class Consensus {
         for (const [name, value] of meta) this.#meta.set(name, value);
       },
     });
-    const { observers, clock, logger } = options;
-    this.#proposals = new OwnProposals(options.link);
-    this.#reads = new ReadRequests(this.#raft, options.link, () => this.#logTimeMs());
+    const { id, observers, link, clock, logger } = options;
+    const isConnected = (node: number): boolean => this.#members.isConnected(node);
+    this.#proposals = new OwnProposals(link);
+    this.#reads = new ReadRequests(this.#raft, link, () => this.#logTimeMs());
     const { logKeepBytes: keepBytes = LOG_KEEP_BYTES, logKeepBytesMax: keepBytesMax = LOG_KEEP_BYTES_MAX } = options;
     this.#keeper = new LogKeeper({
-      log: this.#log, raft: this.#raft, logger, isConnected: (node) => this.#members.isConnected(node), keepBytes, keepBytesMax,
+      log: this.#log, raft: this.#raft, logger, isConnected, keepBytes, keepBytesMax,
     });
+    this.#stateNews = new StateNews({ id, raft: this.#raft, link, isConnected });
     this.#commitNews = new CommitNews(this.#raft, clock, (input) => this.#guard(input));
     this.#feed = observers === undefined ? undefined : new LogFeedServer({
       log: this.#log,
@@ -148,11 +152,11 @@ export class Consensus {
       isHalted: () => this.#halted,
     });
     this.#handover = new Handover({
-      id: options.id,
+      id,
       raft: this.#raft,
       clock: options.clock,
       timeoutMs: 2 * options.electionTicks * options.tickMs,
-      isConnected: (node) => this.#members.isConnected(node),
+      isConnected,
       isHalted: () => this.#halted,
     });
   }
@@ -167,8 +171,8 @@ export class Consensus {
     this.#feed?.start();
     transport.start({
       admit: (peer) => this.#admit(peer),
-      connected: (peer) => this.#guard(() => this.#members.connected(peer)),
-      disconnected: (nodeId) => this.#guard(() => this.#members.disconnected(nodeId)),
+      connected: (peer) => this.#connections(() => this.#members.connected(peer)),
+      disconnected: (nodeId) => this.#connections(() => this.#members.disconnected(nodeId)),
       message: (from, head, body) => this.#guard(() => this.#fromPeer(from, head, body)),
       refused: (nodeId, reason) => this.#members.logRefusal(nodeId, reason, false),
     });
@@ -214,6 +218,13 @@ export class Consensus {
   }
 
   // --- inputs
+
+  #connections(change: () => void): void {
+    this.#guard(() => {
+      change();
+      this.#stateNews.tell();
+    });
+  }
 
   #fromEngine(message: EngineMessage): void {
     const { link, transport } = this.#options;
@@ -465,7 +476,7 @@ export class Consensus {
       { role: state.role, term: state.term, leader: state.leader === 0 ? 'none' : this.#members.name(state.leader) },
       'raft state changed',
     );
-    this.#options.link.send({ type: 'state', role: state.role, leader: state.leader, term: state.term });
+    this.#stateNews.tell();
     if (state.role === 'leader') this.#members.lead();
   }
 
@@ -479,8 +490,8 @@ export class Consensus {
       for (const entry of entries) {
         this.#delivered = entry.index;
         this.#unappliedBytes += entry.bytes.length;
-        const own = this.#proposals.take(entry.index);
-        const proposal = own !== undefined && own.term === entry.term ? own.id : 0;
+        const own = this.#proposals.committed(entry);
+        const proposal = own?.id ?? 0;
         if (entry.kind === EntryKind.membership) this.#members.committed(entry);
         out.push({
           index: entry.index,

@@ -19,15 +19,16 @@ import type { CommittedEntry, ConsensusMessage, RaftRole } from '../ports/link.t
 import { NullReply } from '../resp/null-reply.ts';
 import type { Reply } from '../resp/reply.ts';
 import { keepOwn, piecesOf, soundBoot, waitersOf, waitersOfEntry, type Piece } from './batches.ts';
+import { Congestion } from './congestion.ts';
 import type { EngineOptions } from './engine-options.ts';
 import { Forwards } from './forwards.ts';
-import { Gathering } from './gathering.ts';
+import { FULL_RECORDS, Gathering } from './gathering.ts';
 import { Proposals, type Proposal } from './proposals.ts';
 import { Installation } from './installation.ts';
 import { InternalRecords } from './internal-records.ts';
 import { LogClock } from './log-clock.ts';
 import { Reads } from './reads.ts';
-import { Requests, type ConsensusStatus } from './requests.ts';
+import { Requests } from './requests.ts';
 import { WriteTimings } from './write-timings.ts';
 
 export type { EngineHost } from './engine-options.ts';
@@ -66,9 +67,9 @@ export class Engine implements ApplySink {
   readonly timings = new WriteTimings();
   readonly #repliesSent = (): void => this.timings.sent(this.#options.clock.monotonicMs());
   readonly #gathering: Gathering;
-  readonly #requests: Requests;
+  readonly requests: Requests;
+  readonly congestion = new Congestion(() => this.congested, () => this.#options.host.uncongested());
   readonly #installation: Installation;
-  #wasCongested = false;
   /** Applied, and not yet told to consensus. */
   #appliedBytes = 0;
   role: RaftRole = 'follower';
@@ -90,7 +91,7 @@ export class Engine implements ApplySink {
     this.machine = options.machine;
     this.logClock = new LogClock(options.clock);
     this.#gathering = new Gathering(options.clock, () => this.flush());
-    this.#requests = new Requests(options.link);
+    this.requests = new Requests(options.link);
     this.#installation = new Installation(options.link, options.logger, options.installer);
     const machine = options.machine;
     this.reads = new Reads({
@@ -147,6 +148,14 @@ export class Engine implements ApplySink {
     return this.#proposals.bytes + this.#batch.recordBytes > BACKLOG_BYTES_MAX || this.#forwards.bytes > FORWARDED_BYTES_MAX;
   }
 
+  /** Before a connection's input is looked at: applies what is committed by now, so that the log does not wait for all of the turn's input. */
+  catchUp(): void {
+    if (this.#proposals.size === 0) return;
+    const { cell, link } = this.#options;
+    cell.load();
+    if (cell.commit > this.machine.appliedIndex) link.poll();
+  }
+
   // --- writes
 
   /** Opens a record in the batch; the caller puts the payload into the builder and calls `endRecord`. */
@@ -190,9 +199,8 @@ export class Engine implements ApplySink {
       this.#refuseBatch(Errors.clusterDown);
     } else if (this.role === 'leader') {
       const full = batch.recordBytes >= BATCH_TARGET_BYTES || batch.count >= BATCH_RECORDS_MAX;
-      if (!this.machine.bootstrapped) return;
       if (!full && (this.#proposals.size >= PROPOSALS_IN_FLIGHT_MAX || this.#gathering.holds(batch.count))) return;
-      this.#propose();
+      this.flushNow();
     } else if (this.leader !== 0) {
       this.#forward();
     }
@@ -306,25 +314,16 @@ export class Engine implements ApplySink {
         this.#installed(message.accepted);
         return;
       case 'status':
-        this.#requests.onStatus(message);
+        this.requests.onStatus(message);
         return;
       case 'transferred':
-        this.#requests.onTransferred(message.id, message.error);
+        this.requests.onTransferred(message.id, message.error);
         return;
       case 'stopped':
         this.#stopped = true;
         this.#options.host.stopped(message.reason);
         return;
     }
-  }
-
-  /** Asks consensus for what only it knows. */
-  status(done: (status: ConsensusStatus) => void): void {
-    this.#requests.status(done);
-  }
-
-  transfer(target: number, done: (error: string | undefined) => void): void {
-    this.#requests.transfer(target, done);
   }
 
   shutdown(): void {
@@ -389,6 +388,9 @@ export class Engine implements ApplySink {
   #applyAll(entries: readonly CommittedEntry[]): void {
     let bytes = 0;
     let own = 0;
+    // What fills an entry by itself goes to disk while these are applied.
+    const inFlight = this.#proposals.size - entries.filter(({ proposal }) => proposal !== 0).length;
+    if (this.role === 'leader' && inFlight < PROPOSALS_IN_FLIGHT_MAX && this.#batch.count >= FULL_RECORDS) this.flushNow();
     for (const committed of entries) {
       if (committed.proposal !== 0) own += entryRecordCount(this.#proposals.entry(committed.proposal));
       bytes += this.#applyOne(committed);
@@ -406,7 +408,7 @@ export class Engine implements ApplySink {
     this.#maybeBootstrap();
     if (own > 0 && this.#proposals.size === 0) this.#gathering.begin(own, this.#batch.count);
     this.flush();
-    this.#checkCongestion();
+    this.congestion.check();
   }
 
   /** Another machine takes over, which is ahead: what this one would still have applied is in it, or is not; nobody here can tell. */
@@ -421,18 +423,9 @@ export class Engine implements ApplySink {
     this.reads.onApplied();
     this.#options.host.flush();
     this.#options.host.stateChanged();
-    this.#checkCongestion();
-  }
-
-  #checkCongestion(): void {
-    if (!this.#wasCongested || this.congested) return;
-    this.#wasCongested = false;
-    this.#options.host.uncongested();
-  }
-
-  /** Remembers that somebody stopped reading sockets on account of `congested`. */
-  noteCongestion(): void {
-    this.#wasCongested = true;
+    // What waited for room in flight.
+    this.flush();
+    this.congestion.check();
   }
 
   #applyOne(committed: CommittedEntry): number {
@@ -513,7 +506,7 @@ export class Engine implements ApplySink {
     const waited = now - this.#batchOpenedMs;
     if (this.#batch.count > 0 && this.leader === 0 && waited > this.#options.leaderWaitMs) this.#refuseBatch(Errors.clusterDown);
     this.#maybeBootstrap();
-    this.#checkCongestion();
+    this.congestion.check();
     this.#options.host.flush();
   }
 }

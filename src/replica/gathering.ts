@@ -13,7 +13,7 @@ const GATHER_MS = 1;
 /** This share of the records that may come is enough. */
 const ENOUGH = 0.8;
 /** An entry of this many is cheap already; its parts had better be on disk while more are read. */
-const RECORDS_MAX = 128;
+export const FULL_RECORDS = 128;
 const PAUSE_ROUNDS_MAX = 256;
 
 export class Gathering {
@@ -39,7 +39,7 @@ export class Gathering {
       this.#pauseRounds--;
       return;
     }
-    const target = Math.min(Math.ceil((applied + waiting) * ENOUGH), RECORDS_MAX);
+    const target = Math.min(Math.ceil((applied + waiting) * ENOUGH), FULL_RECORDS);
     if (waiting >= target) return;
     this.#target = target;
     this.#untilMs = this.#clock.monotonicMs() + GATHER_MS;

@@ -1,13 +1,15 @@
-// What the engine proposed to this node as leader: where each stands in the log, and when it was taken up and persisted, for INFO.
-// What must hold: the engine is told the place of each before it may be lost, or hears of it as committed.
+// The engine's proposals that are in the log and not yet committed, as consensus knows them, by index: where each stands, and when
+// it was taken up and persisted, for INFO. What must hold: the engine is told the place of each before it may be lost, or hears of
+// it as committed.
 import type { ConsensusLink } from '../ports/link.ts';
 import type { Entry } from '../raft/types.ts';
 
 export interface OwnProposal {
   readonly term: number;
   readonly id: number;
+  /** When consensus took it up, monotonic ms. */
   readonly takenMs: number;
-  /** Infinity until then. */
+  /** When it was on this node's disk; Infinity until then. */
   persistedMs: number;
   /** The engine knows its place in the log. */
   told: boolean;
@@ -15,7 +17,6 @@ export interface OwnProposal {
 
 export class OwnProposals {
   readonly #link: ConsensusLink;
-  /** Not yet committed, by index. */
   readonly #byIndex = new Map<number, OwnProposal>();
 
   constructor(link: ConsensusLink) {
@@ -37,24 +38,25 @@ export class OwnProposals {
     }
   }
 
-  /** What was proposed for this place, for it is committed now. */
-  take(index: number): OwnProposal | undefined {
-    const own = this.#byIndex.get(index);
-    if (own !== undefined) this.#byIndex.delete(index);
-    return own;
+  /** The proposal that this committed entry is, if it is one. */
+  committed(entry: Entry): OwnProposal | undefined {
+    const own = this.#byIndex.get(entry.index);
+    if (own === undefined) return undefined;
+    this.#byIndex.delete(entry.index);
+    return own.term === entry.term ? own : undefined;
   }
 
-  /** The engine will see no entry up to `index` any more. */
+  /** The engine will see no entry up to `index` any more: a snapshot holds them. */
   forget(index: number): void {
     for (const at of [...this.#byIndex.keys()]) if (at <= index) this.#byIndex.delete(at);
   }
 
   /** The engine needs the place of a proposal only once it may be lost; a committed one comes with its name. */
   tellPlaces(): void {
-    for (const [index, proposal] of this.#byIndex) {
-      if (proposal.told) continue;
-      proposal.told = true;
-      this.#link.send({ type: 'appended', id: proposal.id, term: proposal.term, index });
+    for (const [index, own] of this.#byIndex) {
+      if (own.told) continue;
+      own.told = true;
+      this.#link.send({ type: 'appended', id: own.id, term: own.term, index });
     }
   }
 }

@@ -77,6 +77,7 @@ const memoryUse = {
   'maxmemory-samples': int(5, 1, INT_MAX, { group: 'memory', runtime: true, docs: 'Keys looked at for each one that is evicted.' }),
   'lfu-log-factor': int(10, 0, INT_MAX, { group: 'memory', runtime: true, docs: 'How slowly the LFU counter grows.' }),
   'lfu-decay-time': int(1, 0, INT_MAX, { group: 'memory', runtime: true, docs: 'Minutes after which an LFU counter is lowered by one; 0: at each look.' }),
+  'stall-resolution-ms': int(20, 1, 1000, { group: 'memory', docs: 'How finely stalls of the event loops are measured; INFO shows them up to this much too short. Small values cost CPU.' }),
   hz: int(10, 1, 500, { group: 'memory', runtime: true, docs: "Times a second that the node looks after idle clients, expired keys and the hash tables' growth." }),
   'active-expire-effort': int(1, 1, 10, { group: 'memory', runtime: true, docs: 'How hard the leader looks for expired keys that nobody reads.' }),
   ...lazyFree(['lazyfree-lazy-eviction', 'lazyfree-lazy-expire', 'lazyfree-lazy-server-del', 'lazyfree-lazy-user-del', 'lazyfree-lazy-user-flush']),

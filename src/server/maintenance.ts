@@ -71,7 +71,8 @@ export class Maintenance {
     const { machine } = this.#engine;
     if (!machine.bootstrapped) return;
     if (!this.#freeing) this.#free();
-    this.#defragment(machine.keyspace);
+    // What is about to be freed is no reason to move what stays.
+    if (!this.#freeing) this.#defragment(machine.keyspace);
     if (!this.#engine.isLeader || this.#engine.congested) return;
     if (this.activeExpire && !this.#expiring) this.#expireCycle(machine.keyspace);
     this.#maybeCheckpoint(nowMs);

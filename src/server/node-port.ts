@@ -283,7 +283,7 @@ export class NodePort implements ServerPort {
       done(`ERR no member is named '${target}'`);
       return;
     }
-    this.#server.engine.transfer(member?.id ?? 0, (error) => {
+    this.#server.engine.requests.transfer(member?.id ?? 0, (error) => {
       done(error === undefined ? undefined : `ERR ${error}`);
       this.#server.flush();
     });
@@ -307,7 +307,7 @@ export class NodePort implements ServerPort {
     if (this.#statusPending) return;
     this.#statusPending = true;
     this.#statusAskedMs = this.monotonicMs();
-    this.#server.engine.status((status) => {
+    this.#server.engine.requests.status((status) => {
       this.#statusPending = false;
       this.#members = status.members;
       this.#lastIndex = status.lastIndex;

@@ -71,7 +71,6 @@ const PROTECTED =
   'In this mode connections are only accepted from the loopback interface. Set requirepass on every node, or "protected-mode no" ' +
   'if the network is trusted, and connect again.\r\n';
 const MAX_CLIENTS = '-ERR max number of clients reached\r\n';
-const encoder = new TextEncoder();
 
 export class Server implements EngineHost, ClientEvents {
   readonly options: ServerOptions;
@@ -148,14 +147,14 @@ export class Server implements EngineHost, ClientEvents {
     const { config, logger } = this.options;
     if (this.sessions.size >= config.values.maxclients) {
       this.stats.rejectedConnections++;
-      socket.write([encoder.encode(MAX_CLIENTS)], () => undefined);
+      socket.write([new TextEncoder().encode(MAX_CLIENTS)], () => undefined);
       socket.end();
       return;
     }
     if (config.values['protected-mode'] && this.requirePass === '' && !socket.isLoopback && !socket.isUnix) {
       this.stats.rejectedConnections++;
       logger.warn({ client: socket.remoteAddr }, 'a client was refused: protected mode, no password');
-      socket.write([encoder.encode(PROTECTED)], () => undefined);
+      socket.write([new TextEncoder().encode(PROTECTED)], () => undefined);
       socket.end();
       return;
     }
@@ -166,9 +165,10 @@ export class Server implements EngineHost, ClientEvents {
   }
 
   data(socket: ClientSocket, chunk: Uint8Array): void {
+    this.engine.catchUp();
     this.stats.inputBytes += chunk.length;
     const session = this.#bySocket.get(socket);
-    if (session !== undefined) this.#guard(session, () => session.data(chunk));
+    if (session) this.#guard(session, () => session.data(chunk));
     this.#flushAtEndOfTurn();
   }
 

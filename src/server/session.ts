@@ -209,7 +209,7 @@ export class Session implements SessionPort, ReplyOrderHost, WaitingReadsHost {
     switch (spec.class) {
       case 'write':
         if (this.#reads.unresolved || server.engine.congested) {
-          if (server.engine.congested) server.engine.noteCongestion();
+          if (server.engine.congested) server.engine.congestion.note();
           return this.#stall(args, start, end);
         }
         this.#count(spec);
@@ -223,7 +223,7 @@ export class Session implements SessionPort, ReplyOrderHost, WaitingReadsHost {
       case 'session':
         if (!this.#order.idle) return this.#stall(args, start, end);
         if (spec.name === 'exec' && this.transaction.hasWrite && server.engine.congested) {
-          server.engine.noteCongestion();
+          server.engine.congestion.note();
           return this.#stall(args, start, end);
         }
         this.#count(spec);

@@ -127,7 +127,7 @@ export class SnapshotRestore {
     }
     this.#machine = new Machine(table, report, accessClockMs);
     this.#machine.restore(this.#sidecar.state);
-    this.#reader = new RdbReader(this.#machine.keyspace, { fileBytes: this.#sidecar.rdbBytes });
+    this.#reader = new RdbReader(this.#machine.keyspace, {});
   }
 
   /** Bytes of the RDB file that there will be. */

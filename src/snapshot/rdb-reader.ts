@@ -26,8 +26,6 @@ import { type PackedForm, scoreFrom, ValueFault, ValueLoader } from './rdb-packe
 
 const NO_EXPIRY = -1;
 const KEY_TEXT_BYTES_MAX = 64;
-/** A key with its value takes at least this: type, and two empty strings. */
-const KEY_AND_VALUE_BYTES_MIN = 3;
 
 export interface RdbReadOptions {
   /**
@@ -37,8 +35,6 @@ export interface RdbReadOptions {
   readonly settings?: ReplicatedSettings;
   /** Keys whose deadline is before this time are left out. Without it they are loaded like all others. */
   readonly nowMs?: number;
-  /** How long the file is, if that is known: room for its keys is made beforehand then. */
-  readonly fileBytes?: number;
 }
 
 export interface RdbReport {
@@ -63,8 +59,6 @@ type State = (typeof State)[keyof typeof State];
 export class RdbReader {
   readonly #keyspace: Keyspace;
   readonly #nowMs: number | undefined;
-  /** Keys that the file has room for and that no table was made for yet. */
-  #reservableKeys: number;
   readonly #values: ValueLoader;
   readonly #input = new RdbInput();
   readonly #key = new StringSpan();
@@ -90,7 +84,6 @@ export class RdbReader {
   constructor(keyspace: Keyspace, options: RdbReadOptions) {
     this.#keyspace = keyspace;
     this.#nowMs = options.nowMs;
-    this.#reservableKeys = Math.floor((options.fileBytes ?? 0) / KEY_AND_VALUE_BYTES_MIN);
     this.#values = new ValueLoader(keyspace, options.settings ?? new ReplicatedSettings(), options.settings === undefined);
     this.#db = keyspace.database(0);
   }
@@ -199,7 +192,7 @@ export class RdbReader {
         return;
       }
       case Opcode.resizeDb:
-        return this.#readSizes();
+        return this.#skipSizes();
       case Opcode.expiryMs:
         this.#expiryMs = input.int64();
         return;
@@ -228,12 +221,10 @@ export class RdbReader {
     }
   }
 
-  /** A hint, which may be wrong: it is not believed beyond what the file has bytes for. */
-  #readSizes(): void {
-    const keys = Math.min(this.#input.length(), this.#reservableKeys);
+  /** Keys, and those with a deadline, for tables that are made at once. Ours grow a page at a time, and need no such hint. */
+  #skipSizes(): void {
     this.#input.length();
-    this.#reservableKeys -= keys;
-    if (keys > 0) this.#db.reserve(keys);
+    this.#input.length();
   }
 
   #readAux(): void {

@@ -352,7 +352,7 @@ describe('a member’s peer port', () => {
   test(`takes ${OBSERVERS_MAX} observers; another goes to the next member, and gets in when one leaves`, async () => {
     const log = new MemoryFeedLog().grow(5);
     const [full, other] = [await new Member(log, 1).start(), await new Member(log, 2).start()];
-    const held = [];
+    const held: Awaited<ReturnType<typeof rawObserver>>[] = [];
     // A fetch ahead of the log keeps each in place.
     for (let i = 0; i < OBSERVERS_MAX; i++) held.push(await rawObserver(full.port));
     const keepAlive = setInterval(() => {

@@ -21,7 +21,7 @@ async function until(condition: () => boolean): Promise<void> {
 
 describe('the stall watch', () => {
   test('shows the longest stall, and none after a reset', async () => {
-    const watch = new StallWatch(watchStalls());
+    const watch = new StallWatch(watchStalls(5), 5);
     expect(watch.stallMsMax).toBe(0);
     await delay(30);
     stall(STALL_MS);
@@ -48,7 +48,7 @@ describe('the stall watch', () => {
       { eval: true },
     );
     try {
-      const watch = new StallWatch(await new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject)));
+      const watch = new StallWatch(await new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject)), 5);
       await delay(30);
       worker.postMessage(STALL_MS);
       await until(() => watch.stallMsMax >= LEAST_MS);

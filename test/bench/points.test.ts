@@ -41,9 +41,13 @@ describe('the points of the plot', () => {
     expect(points(plot, 'leaderboard writes P16', 'holdfast-3')).toEqual([[3, 'ccc*', 0.4]]);
   });
 
-  test('floors are the leaderboard\'s', () => {
+  test('floors', () => {
     const floors = plot.panels.filter(({ floor }) => floor !== undefined).map(({ title, of, floor }) => [title, of, floor]);
     expect(floors).toEqual([
+      ['SET P1', 'redis-aof-always', 0.5],
+      ['GET P1', 'redis', 0.85],
+      ['SET P16', 'redis-aof-always', 1],
+      ['GET P16', 'redis', 0.8],
       ['leaderboard writes P1', 'redis-aof-always', 0.5],
       ['leaderboard reads P1', 'redis', 0.8],
       ['leaderboard writes P16', 'redis-aof-always', 0.9],

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
+import { FIELD_AND_VALUE_BYTES_MAX } from '../../src/keyspace/field-table.ts';
 import { Harness } from './harness.ts';
 import type { ReplyValue } from './recorded-reply.ts';
 
@@ -140,6 +141,22 @@ describe('hashes', () => {
     expect([node.run('HLEN', 'h'), node.run('HSTRLEN', 'h', 'b')]).toEqual([3, value.length]);
     expect(node.wire('HSET', 'h', 'd', Buffer.alloc(33_600_000))).toContain('exceeds maximum');
     expect(node.keyspace.digest()).toEqual(node.keyspace.digestSlow());
+  });
+
+  test('a field that a block does not take is refused by whatever would make it', () => {
+    const node = new Harness();
+    const long = Buffer.alloc(33_600_000, 'f');
+    const nearly = long.subarray(0, FIELD_AND_VALUE_BYTES_MAX - 1);
+    const refused = { error: 'ERR string exceeds maximum allowed size (proto-max-bulk-len)' };
+    expect(node.run('HSETNX', 'h', long, '')).toEqual(refused);
+    expect(node.run('HINCRBY', 'h', long, 1)).toEqual(refused);
+    expect(node.run('HINCRBYFLOAT', 'h', long, 1)).toEqual(refused);
+    expect(node.run('EXISTS', 'h')).toBe(0);
+    expect(node.run('HINCRBY', 'h', nearly, 1)).toBe(1);
+    expect(node.run('HINCRBY', 'h', nearly, 9)).toEqual(refused);
+    expect(node.run('HINCRBYFLOAT', 'h', nearly, '0.5')).toEqual(refused);
+    expect(node.run('HGET', 'h', nearly)).toBe('1');
+    expect([node.run('HGET', 'h', long), node.run('HDEL', 'h', long), node.run('HDEL', 'h', nearly)]).toEqual([null, 0, 1]);
   });
 
   test('MEMORY USAGE is what the key takes of the used bytes', () => {

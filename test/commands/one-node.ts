@@ -22,6 +22,8 @@ type Word = string | number;
 
 /** One voter whose disk is always done. */
 class InstantConsensus implements EngineLink, LeaseCellReader {
+  poll(): void {}
+
   readonly leaseUntilMs = Infinity;
   readonly term = 1;
   commit = 0;

@@ -2,6 +2,8 @@
 // large sets that are copied, moved, flushed and freed in slices.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
+import { MEMBER_BYTES_MAX } from '../../src/commands/zset-values.ts';
+import { PACKED_BYTES_MAX } from '../../src/keyspace/value-kinds.ts';
 import { Harness } from './harness.ts';
 import { Oracle, oracleMissing } from './oracle.ts';
 import type { ReplyValue } from './recorded-reply.ts';
@@ -89,6 +91,12 @@ describe('ZRANDMEMBER', () => {
     expect(list(filled(10, new Harness({ protocol: 3 })).run('zrandmember', 'z', 3, 'withscores')).map((pair) => list(pair).length)).toEqual([2, 2, 2]);
   });
 
+  test('refuses to pick so often that the node would be held up', () => {
+    const node = filled(3);
+    expect(node.run('zrandmember', 'z', '-10000001')).toEqual({ error: 'ERR value is out of range' });
+    expect(node.run('zrandmember', 'none', '-10000001')).toEqual([]);
+  });
+
   test('picks all about as often', () => {
     const node = filled(200);
     const hits = new Map<ReplyValue, number>();
@@ -115,6 +123,28 @@ describe('forms', () => {
     node.run('zadd', 'x', 1, 'a');
     expect(node.run('object', 'encoding', 'x')).toBe('skiplist');
     expectDigest(node);
+  });
+
+  test('a packed set that no longer takes its scores becomes a tree, whatever the settings say', () => {
+    const node = new Harness();
+    node.settings['zset-max-listpack-value'] = 2 ** 30;
+    const long = Buffer.alloc(PACKED_BYTES_MAX - 400, 'm');
+    const others = Array.from({ length: 16 }, (_, i) => `s${i}`);
+    node.run('zadd', 'z', 1, long, ...others.flatMap((member) => [1, member]));
+    expect(node.run('object', 'encoding', 'z')).toBe('listpack');
+    for (const member of others) expect(node.run('zadd', 'z', 'ch', '-1.2345678901234567e-300', member)).toBe(1);
+    expect(node.run('object', 'encoding', 'z')).toBe('skiplist');
+    expect([node.run('zcard', 'z'), node.run('zscore', 'z', long), node.run('zcount', 'z', '(-1', '(0')]).toEqual([17, '1', 16]);
+    expectDigest(node);
+  });
+
+  test('a member that a block does not take is refused', () => {
+    const node = new Harness();
+    const long = Buffer.alloc(MEMBER_BYTES_MAX + 1, 'm');
+    const refused = { error: 'ERR member of a sorted set exceeds 31 MiB' };
+    expect([node.run('zadd', 'z', 1, long), node.run('zadd', 'z', 'incr', 1, long), node.run('zincrby', 'z', 1, long)]).toEqual([refused, refused, refused]);
+    expect(node.run('zadd', 'z', 1, long.subarray(1))).toBe(1);
+    expect([node.run('zscore', 'z', long), node.run('zrem', 'z', long), node.run('zrank', 'z', long.subarray(1))]).toEqual([null, 0, 0]);
   });
 
   test('the same commands make the same replies, digest and order on two nodes', () => {

@@ -1,46 +1,41 @@
+// The hash table of members against a Map: random insertions and removals, growing and shrinking a page at a time, scans across
+// changes, what it costs.
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
 import { Memory } from '../../src/memory/allocator.ts';
-import { KEY_LENGTH_SHIFT } from '../../src/memory/dictionary.ts';
-import { KeyedHash } from '../../src/memory/hash.ts';
 import { MEMBER_TABLE_WORDS, MemberTable } from '../../src/memory/member-table.ts';
-import { SEGMENT_SHIFT, UNIT_MASK } from '../../src/memory/segments.ts';
+import { goodHash, type Hash, makeRecord, poorHash } from './member-records.ts';
 
-const KEY_WORD = 3;
 const AT = 2;
 const fresh = Math.floor(Math.random() * 2 ** 32);
-const hasher = new KeyedHash(Uint8Array.from({ length: 16 }, (_, i) => i * 7));
 
 class Table {
   readonly memory = new Memory();
+  /** The table's words, and some around them that are not its. */
   readonly words = new Uint32Array(AT + MEMBER_TABLE_WORDS + 1);
-  readonly table = new MemberTable(this.memory);
+  readonly table = new MemberTable(this.memory, 2);
+  readonly hash: Hash;
 
-  record(key: Buffer): number {
-    const handle = this.memory.allocate(4 * KEY_WORD + key.length);
-    const words = this.memory.words[handle >>> SEGMENT_SHIFT]!;
-    const word = (handle & UNIT_MASK) << 1;
-    words[word] = hasher.hash(key, 0, key.length);
-    words[word + 2] = KEY_WORD | (key.length << KEY_LENGTH_SHIFT) | 0xabcd0000;
-    this.memory.bytes[handle >>> SEGMENT_SHIFT]!.set(key, (word + KEY_WORD) * 4);
-    return handle;
-  }
-
-  find(text: string): number {
-    const key = Buffer.from(text);
-    return this.table.find(this.words, AT, hasher.hash(key, 0, key.length), key, 0, key.length);
+  constructor(hash: Hash) {
+    this.hash = hash;
   }
 
   get size(): number {
     return this.table.size(this.words, AT);
   }
 
-  at(position: number): number {
-    return this.table.at(this.words, AT, position);
+  find(text: string): number {
+    const key = Buffer.from(text);
+    return this.table.find(this.words, AT, this.hash(key), key, 0, key.length);
   }
 
-  add(text: string): number {
-    const handle = this.record(Buffer.from(text));
+  record(text: string, long = false): number {
+    const key = Buffer.from(text);
+    return makeRecord(this.memory, this.hash(key), key, long);
+  }
+
+  add(text: string, long = false): number {
+    const handle = this.record(text, long);
     this.table.insert(this.words, AT, handle);
     return handle;
   }
@@ -49,89 +44,187 @@ class Table {
     this.table.remove(this.words, AT, handle);
     this.memory.free(handle);
   }
+
+  check(): void {
+    this.table.check(this.words, AT);
+  }
+
+  /** All members, by a scan that takes about `count` at a time. */
+  scanned(count: () => number, between = (): void => undefined): number[] {
+    const seen: number[] = [];
+    let at = 0;
+    do {
+      at = this.table.scan(this.words, AT, at, count(), (handle) => seen.push(handle));
+      between();
+    } while (at !== 0);
+    return seen;
+  }
 }
+
+const sorted = (handles: Iterable<number>): number[] => [...handles].sort((a, b) => a - b);
 
 describe('table of members', () => {
   test.each([
-    [1, 20],
-    [2, 3000],
-    [3, 30_000],
-    [fresh, 300],
-    [fresh + 1, 12_000],
-  ])('agrees with a Map and swap-remove (seed %i, up to %i members)', (seed, sizeMax) => {
+    ['good', goodHash, 1, 20],
+    ['good', goodHash, 2, 3000],
+    ['good', goodHash, fresh, 20_000],
+    ['poor', poorHash, 3, 300],
+    ['poor', poorHash, fresh, 100],
+  ] as [string, Hash, number, number][])('agrees with a Map (%s hash, seed $2, up to $3 members)', (_, hash, seed, sizeMax) => {
     const random = new Prng(seed);
-    const table = new Table();
+    const table = new Table(hash);
     const model = new Map<string, number>();
-    const order: string[] = [];
+    const names: string[] = [];
     let target = sizeMax;
-    for (let i = 0; i < 200_000; i++) {
-      if (i % 20_000 === 0) target = random.chance(0.2) ? 0 : random.below(sizeMax) + 1;
-      const text = random.chance(0.5) && order.length > 0 ? random.pick(order) : `k${random.below(2 * target + 2)}`;
+    for (let i = 0; i < 60_000; i++) {
+      if (i % 10_000 === 0) target = random.chance(0.2) ? 0 : random.below(sizeMax) + 1;
+      const pick = random.below(Math.max(1, names.length));
+      const text = random.chance(0.5) && names.length > 0 ? names[pick]! : `k${random.below(2 * target + 2)}`;
       const known = model.get(text);
       const found = table.find(text);
       if (found !== (known ?? 0)) expect.fail(`seed ${seed}, step ${i}: ${text} is ${found}, not ${known}`);
       if (known === undefined) {
-        if (order.length >= target) continue;
-        model.set(text, table.add(text));
-        order.push(text);
-      } else if (random.chance(order.length > target ? 0.95 : 0.4)) {
-        const position = table.memory.words[known >>> SEGMENT_SHIFT]![((known & UNIT_MASK) << 1) + 1]!;
-        if (order[position] !== text) expect.fail(`seed ${seed}, step ${i}: ${text} stands at ${position}`);
+        if (names.length >= target) continue;
+        model.set(text, table.add(text, random.chance(0.1)));
+        names.push(text);
+      } else if (random.chance(names.length > target ? 0.95 : 0.4)) {
         table.remove(known);
         model.delete(text);
-        const last = order.pop()!;
-        if (last !== text) order[position] = last;
+        names[names.indexOf(text)] = names.at(-1)!;
+        names.pop();
       } else if (random.chance(0.2)) {
-        const next = table.record(Buffer.from(text));
+        const next = table.record(text);
         table.table.replace(table.words, AT, known, next);
         table.memory.free(known);
         model.set(text, next);
       }
-      if (table.size !== order.length) expect.fail(`seed ${seed}: ${table.size} members, not ${order.length}`);
+      if (table.size !== names.length) expect.fail(`seed ${seed}: ${table.size} members, not ${names.length}`);
+      if (!random.chance(0.001)) continue;
+      table.check();
+      expect(sorted(table.scanned(() => random.between(1, 300))), `seed ${seed}`).toEqual(sorted(model.values()));
     }
-    expect(order.map((_text, position) => table.at(position)), `seed ${seed}`).toEqual(order.map((text) => model.get(text)));
+    table.check();
     for (let i = 0; i < 2 * sizeMax; i++) if (table.find(`k${i}`) !== (model.get(`k${i}`) ?? 0)) expect.fail(`seed ${seed}: k${i}`);
-    for (const text of random.shuffle([...order])) table.remove(model.get(text)!);
+    for (const text of random.shuffle([...names])) {
+      table.remove(model.get(text)!);
+      if (random.chance(0.01)) table.check();
+    }
     expect(table.memory.usedBytes, `seed ${seed}`).toBe(0);
     expect([...table.words], 'nothing of it is left, nor around it').toEqual(Array.from(table.words, () => 0));
-  }, 30_000);
-
-  test('no insert costs more than a page, members cost few bytes, and most of it comes back with them', () => {
-    const table = new Table();
-    const count = 200_000;
-    let records = 0;
-    let longest = 0;
-    let before = table.memory.usedBytes;
-    for (let i = 0; i < count; i++) {
-      const handle = table.add(`key:${i}`);
-      records += table.memory.usableBytes(handle);
-      longest = Math.max(longest, table.memory.usedBytes - before);
-      before = table.memory.usedBytes;
-    }
-    // A directory of twice the size, for less than two handles a page, and a page more.
-    expect(longest).toBeLessThan(16_000);
-    const perMember = (table.memory.usedBytes - records) / count;
-    expect(perMember).toBeGreaterThan(9);
-    expect(perMember).toBeLessThan(17);
-    for (let i = 0; i < count - 500; i++) {
-      const handle = table.find(`key:${i}`);
-      records -= table.memory.usableBytes(handle);
-      table.remove(handle);
-    }
-    expect(table.memory.usedBytes - records).toBeLessThan(60_000);
-    for (let i = count - 500; i < count; i++) expect(table.find(`key:${i}`)).not.toBe(0);
   });
 
-  test('a table that is freed in slices leaves nothing', () => {
-    for (const size of [1, 7, 500, 40_000]) {
-      const table = new Table();
+  test('no insert or removal costs more than a few pages, members cost few bytes, and these come back with them', () => {
+    const table = new Table(goodHash);
+    const count = 200_000;
+    let records = 0;
+    let before = 0;
+    let longest = 0;
+    const look = (handles: number): void => {
+      longest = Math.max(longest, Math.abs(table.memory.usedBytes - before - handles));
+      before = table.memory.usedBytes;
+    };
+    for (let i = 0; i < count; i++) {
+      const bytes = table.memory.usableBytes(table.add(`key:${i}`));
+      records += bytes;
+      look(bytes);
+    }
+    // A chunk of the pages' handles, or the list of such chunks made twice as long.
+    expect(longest).toBeLessThan(5000);
+    const perMember = (table.memory.usedBytes - records) / count;
+    expect(perMember).toBeGreaterThan(5);
+    expect(perMember).toBeLessThan(6.2);
+    for (let i = 0; i < count - 500; i++) {
+      const handle = table.find(`key:${i}`);
+      const bytes = table.memory.usableBytes(handle);
+      records -= bytes;
+      table.remove(handle);
+      look(-bytes);
+    }
+    expect(longest).toBeLessThan(5000);
+    expect(table.memory.usedBytes - records).toBeLessThan(500 * 9 + 5000);
+    for (let i = count - 500; i < count; i++) expect(table.find(`key:${i}`)).not.toBe(0);
+    table.check();
+  });
+
+  test('a scan across growth and shrinking visits whoever was there all the while', () => {
+    for (const seed of [5, fresh]) {
+      const random = new Prng(seed);
+      const table = new Table(goodHash);
+      const stay = Array.from({ length: 500 }, (_, i) => table.add(`stays${i}`));
+      const extra: number[] = [];
+      let named = 0;
+      let growing = true;
+      let turns = 0;
+      const seen = new Set(
+        table.scanned(
+          () => 10,
+          () => {
+            for (let i = 0; i < 300; i++) {
+              if (growing) extra.push(table.add(`extra${named++}`));
+              else if (extra.length > 0) table.remove(extra.splice(random.below(extra.length), 1)[0]!);
+            }
+            if (extra.length > 5000 || extra.length === 0) growing = !growing;
+            turns++;
+          },
+        ),
+      );
+      expect(stay.filter((handle) => !seen.has(handle)), `seed ${seed}`).toEqual([]);
+      expect(turns).toBeGreaterThan(50);
+    }
+  });
+
+  test('is freed in slices, with its records or without them', () => {
+    for (const size of [1, 7, 500, 10_000]) {
+      const table = new Table(goodHash);
+      const freed = new Set<number>();
       for (let i = 0; i < size; i++) table.add(`k${i}`);
-      while (table.size > 0) table.memory.free(table.table.takeLast(table.words, AT));
       let slices = 1;
-      while (table.table.freePages(table.words, AT, 3) === 0) slices++;
-      expect(slices).toBeGreaterThanOrEqual(size > 20_000 ? 10 : 1);
+      const free = (handle: number): void => {
+        freed.add(handle);
+        table.memory.free(handle);
+      };
+      while (table.table.freeSome(table.words, AT, 100, free) === 0) slices++;
+      expect(freed.size).toBe(size);
+      expect(slices).toBeGreaterThanOrEqual(size / 100);
       expect(table.memory.usedBytes).toBe(0);
       expect([...table.words]).toEqual(Array.from(table.words, () => 0));
     }
+    const table = new Table(goodHash);
+    const handles = Array.from({ length: 5000 }, (_, i) => table.add(`k${i}`));
+    while (table.table.freeSome(table.words, AT, 3) === 0);
+    for (const handle of handles) table.memory.free(handle);
+    expect(table.memory.usedBytes).toBe(0);
+  });
+
+  test('its blocks move out of sparse segments', () => {
+    const table = new Table(goodHash);
+    const { memory } = table;
+    const ballast: number[] = [];
+    const members: number[] = [];
+    for (let i = 0; i < 40_000; i++) {
+      members.push(table.add(`k${i}`));
+      for (let k = 0; k < 6; k++) ballast.push(memory.allocate(1024));
+    }
+    for (const handle of ballast) memory.free(handle);
+    // Many pages have few members then, and some none.
+    for (const handle of members.splice(14_000)) table.remove(handle);
+    const used = memory.usedBytes;
+    expect(memory.beginEvacuation()).toBe(true);
+    for (let i = 0; i < members.length; i++) table.table.evacuate(table.words, AT, i);
+    // Nothing of the table is left in segments being emptied, so those go once the records have.
+    const segments = memory.segments.count;
+    for (let i = 0; i < members.length; i++) {
+      if (!memory.isEvacuating(members[i]!)) continue;
+      const next = table.record(`k${i}`);
+      table.table.replace(table.words, AT, members[i]!, next);
+      memory.free(members[i]!);
+      members[i] = next;
+    }
+    expect(memory.segments.count).toBeLessThan(segments);
+    expect(memory.segments.count).toBe(1);
+    memory.endEvacuation();
+    expect(memory.usedBytes).toBe(used);
+    table.check();
+    for (let i = 0; i < members.length; i++) if (table.find(`k${i}`) !== members[i]) expect.fail(`k${i} is lost`);
   });
 });

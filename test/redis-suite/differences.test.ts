@@ -2,8 +2,13 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { MiB } from '../../src/base/limits.ts';
 import { allCommands } from '../../src/commands/all.ts';
+import { PICKS_MAX } from '../../src/commands/hashes-walk.ts';
 import { CommandTable } from '../../src/commands/table.ts';
+import { MEMBER_BYTES_MAX } from '../../src/commands/zset-values.ts';
+import { FIELD_AND_VALUE_BYTES_MAX } from '../../src/keyspace/field-table.ts';
+import { FREED_AT_ONCE_MAX, PACKED_BYTES_MAX } from '../../src/keyspace/value-kinds.ts';
 import { DIRECTIVE_NAMES, directive } from '../../src/server/config-directives.ts';
 
 interface Failure {
@@ -40,9 +45,10 @@ const failures: Array<readonly [string, string, Failure]> = [
   ...Object.entries(expectation.throughFollower).flatMap(([unit, of]) => Object.entries(of).map(([name, why]) => [unit, name, why] as const)),
 ];
 
-/** The units that the issue asks for. */
+/** The units that the issues ask for. */
 const WANTED = [
   'unit/type/string', 'unit/type/incr', 'unit/keyspace', 'unit/expire', 'unit/multi', 'unit/protocol', 'unit/scan', 'unit/quit', 'unit/info-command', 'unit/auth',
+  'unit/type/hash', 'unit/type/zset',
 ];
 
 describe("what Redis's suite is expected to say", () => {
@@ -88,6 +94,14 @@ describe('docs/differences.md', () => {
       const cells = row.split('|').slice(1, -1).map((cell) => cell.trim());
       expect(cells.every((cell) => cell !== ''), id).toBe(true);
     }
+  });
+
+  test('the limits that it names are the ones there are', () => {
+    const named = (id: string): number[] => Array.from(rows.get(id)!.matchAll(/\d[\d.]*/g), ([digits]) => Number(digits));
+    expect(named('element-size')).toEqual(expect.arrayContaining([FIELD_AND_VALUE_BYTES_MAX, MEMBER_BYTES_MAX, MEMBER_BYTES_MAX / MiB]));
+    expect(named('packed-size')).toContain(PACKED_BYTES_MAX / MiB);
+    expect(named('random-picks')).toContain(PICKS_MAX);
+    expect(named('memory')).toContain(FREED_AT_ONCE_MAX);
   });
 
   test('the directives of one value that it names are the ones there are', () => {

@@ -123,3 +123,14 @@ test('clients go on when the batch that held them back was refused for want of a
   node.clock.pass(5000);
   expect(waiting.take()).toBe(`-${Errors.clusterDown}\r\n`);
 });
+
+test('what is committed is applied before a connection’s input is looked at, without a turn in between', () => {
+  const node = ManualNode.leader();
+  const [writer, reader] = [node.connect(), node.connect()];
+  writer.send('SET a 1');
+  // Consensus has published the commit, and its message has arrived, but the event loop has not come to it.
+  node.arriveCommitted();
+  reader.send('GET a');
+  expect(writer.take()).toBe(OK);
+  expect(reader.take()).toBe('$1\r\n1\r\n');
+});

@@ -176,6 +176,9 @@ export class ManualNode {
   /** Snapshots that the engine wants a machine of. */
   readonly restores: { readonly index: number; readonly done: (result: Machine | string) => void }[] = [];
   #tell: (message: ConsensusMessage) => void = () => undefined;
+  /** Committed messages that have arrived and that the event loop has not come to. */
+  readonly #arrived: ConsensusMessage[] = [];
+  #held = false;
   #index = 0;
   #timeMs = 0;
   #connections = 0;
@@ -205,6 +208,9 @@ export class ManualNode {
         if (message.type !== 'applied' && message.type !== 'status') this.outbox.push(message);
       },
       onMessage: (handler) => (this.#tell = handler),
+      poll: () => {
+        for (const message of this.#arrived.splice(0)) this.#tell(message);
+      },
     };
     this.engine = new Engine({
       machine: this.machine, link, cell: this.cell, clock: this.clock, logger: silent,
@@ -301,6 +307,13 @@ export class ManualNode {
     }
   }
 
+  /** Commits what is proposed; the engine learns of it only if it polls. */
+  arriveCommitted(): void {
+    this.#held = true;
+    this.commitAll();
+    this.#held = false;
+  }
+
   /** The leader commits a forwarded batch. */
   commitForward(forward: Forward): void {
     this.outbox.splice(this.outbox.indexOf(forward), 1);
@@ -323,11 +336,13 @@ export class ManualNode {
     sealEntry(entry, term, index, this.#timeMs);
     if (entryIndex(entry) !== index) throw new Error('sealed');
     this.cell.commit = index;
-    if (proposal !== 0) this.tell({ type: 'appended', id: proposal, term, index });
+    if (proposal !== 0 && !this.#held) this.tell({ type: 'appended', id: proposal, term, index });
     const now = this.clock.nowMs;
-    this.tell({
+    const message: ConsensusMessage = {
       type: 'committed',
       entries: [{ index, term, timeMs: this.#timeMs, proposal, bytes: entry, takenMs: now, persistedMs: now, committedMs: now }],
-    });
+    };
+    if (this.#held) this.#arrived.push(message);
+    else this.tell(message);
   }
 }

@@ -158,7 +158,7 @@ export class Faults {
       case 'transfer': {
         const leader = this.#leader();
         const target = prng.chance(0.3) ? 0 : prng.pick(nodes).id;
-        leader?.life?.engineThread.post(0, () => leader.life?.engine.transfer(target, () => undefined));
+        leader?.life?.engineThread.post(0, () => leader.life?.engine.requests.transfer(target, () => undefined));
         return;
       }
       case 'replace':

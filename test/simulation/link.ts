@@ -50,6 +50,7 @@ export class SimLink {
     this.engine = {
       send: (message) => toConsensus.send(message),
       onMessage: (handler) => toEngine.listen(handler),
+      poll: () => undefined,
     };
     this.consensus = {
       send: (message) => toEngine.send(message),

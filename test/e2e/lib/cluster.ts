@@ -205,12 +205,19 @@ export async function dumpOf(node: TestNode): Promise<Map<string, string>> {
   });
 }
 
+/** The command that gives all of a value of this type, in an order that is the same on every node. */
+const WHOLE: Readonly<Record<string, (key: string) => readonly (string | number)[]>> = {
+  zset: (key) => ['ZRANGE', key, 0, -1, 'WITHSCORES'],
+  hash: (key) => ['HGETALL', key],
+};
+
 async function dumpDatabase(client: RespClient, db: number, dump: Map<string, string>): Promise<void> {
   let cursor = '0';
   do {
     const page = (await client.ask('SCAN', cursor, 'COUNT', 1000)) as readonly [string, readonly string[]];
     cursor = page[0];
-    const replies = await client.pipeline(page[1].flatMap((key) => [['GET', key], ['PEXPIRETIME', key]]));
+    const types = await client.pipeline(page[1].map((key) => ['TYPE', key]));
+    const replies = await client.pipeline(page[1].flatMap((key, i) => [WHOLE[textOf(types[i])]?.(key) ?? ['GET', key], ['PEXPIRETIME', key]]));
     page[1].forEach((key, i) => dump.set(`${db}/${key}`, `${textOf(replies[2 * i + 1])} ${textOf(replies[2 * i])}`));
   } while (cursor !== '0');
 }
