@@ -297,11 +297,11 @@ class SqliteLogStore implements SqliteLog {
     if (this.#failure === undefined) this.#trimmer.trim(this.base, false);
   }
 
-  reset(base: LogBase, hardState: HardState, done: (error?: Error) => void): void {
+  reset(base: LogBase, hardState: HardState, done: (error?: Error) => void, meta?: ReadonlyMap<string, Uint8Array>): void {
     assert(!this.#closed, 'reset of a closed log');
-    this.#hardState = hardState;
     this.#shape = new LogShape(base);
-    const append: LogAppend = { entries: [] };
+    const append: LogAppend = { entries: [], hardState, ...(meta === undefined ? {} : { meta }) };
+    this.#remember(append);
     const job: Job = { append, done, head: this.#head(), replaceFrom: base.index + 1, base, what: `the start behind a snapshot at ${base.index}` };
     if (this.#failure === undefined) {
       this.#enqueue(job);

@@ -5,8 +5,9 @@
 // - A change begins only where the newest configuration is committed and not joint, and so is an entry of this term (else
 //   two leaders could each have one under way that knows nothing of the other's: the flaw of the single-server change).
 // - A leader that is no voter any more leads until the entry that says so is committed, counting itself in nothing.
+import { encodeConfiguration } from '../base/configuration.ts';
 import type { RaftCore } from './core.ts';
-import { encodeConfiguration, entering, isJoint, leaving } from './configuration.ts';
+import { entering, isJoint, leaving } from './configuration.ts';
 import type { Leadership } from './leadership.ts';
 import { committedInTerm } from './reads.ts';
 import { appendEntry, broadcastAppend } from './replication.ts';

@@ -16,9 +16,9 @@
 // - A configuration is in force from its append on, as in the thesis (etcd: from its application), and a joint one is always left at once.
 import { assert } from '../base/assert.ts';
 import { ENTRY_HEADER_BYTES } from '../base/entry.ts';
+import type { Configuration, ConfigurationAt } from '../base/configuration.ts';
 import type { LogBase } from '../base/log-base.ts';
 import { advanceChange, proposeChange } from './change.ts';
-import type { Configuration, ConfigurationAt } from './configuration.ts';
 import { RaftCore } from './core.ts';
 import { campaign, handleVoteRequest, handleVoteResponse, tickElection } from './election.ts';
 import { acceptLeader, handleAppend, handleHeartbeat, handleTimeoutNow } from './follower.ts';
@@ -164,6 +164,11 @@ export class RaftNode {
     const result = proposeChange(this.#core, leadership, change);
     this.#advance();
     return result;
+  }
+
+  /** From the newest that is committed on, or from before it; ascending. */
+  get configurations(): readonly ConfigurationAt[] {
+    return this.#core.configurations.list;
   }
 
   /** In force, committed or not. */

@@ -8,8 +8,8 @@
 //   acknowledges when that is on its disk.
 // - One snapshot at a time is restored; that it goes on is nobody's to hold up: leaders may change meanwhile.
 import { assert } from '../base/assert.ts';
+import type { ConfigurationAt } from '../base/configuration.ts';
 import type { LogBase } from '../base/log-base.ts';
-import type { ConfigurationAt } from './configuration.ts';
 import type { RaftCore } from './core.ts';
 import type { Leadership } from './leadership.ts';
 import type { Progress } from './progress.ts';

@@ -1,7 +1,7 @@
 // The types of the Raft core: what goes in, what comes out. The core is a function of its inputs: no sockets, files,
 // timers, promises or clocks; time and randomness are arguments. The model is etcd-io/raft; deviations are listed in raft.ts.
+import type { Configuration, ConfigurationAt, MemberAddress } from '../base/configuration.ts';
 import type { LogBase } from '../base/log-base.ts';
-import type { Configuration, ConfigurationAt, MemberAddress } from './configuration.ts';
 
 /** Raft id of a member, ≥ 1; 0 means none. */
 export type NodeId = number;

@@ -317,7 +317,11 @@ export class Engine implements ApplySink {
         this.requests.onStatus(message);
         return;
       case 'transferred':
-        this.requests.onTransferred(message.id, message.error);
+      case 'members-changed':
+        this.requests.onEnd(message.id, message.error);
+        return;
+      case 'members':
+        this.#options.host.membersChanged(message.members);
         return;
       case 'stopped':
         this.#stopped = true;

@@ -1,12 +1,14 @@
-// What the engine asks consensus now and then, and waits for: status, and handing leadership over. Owns the callbacks.
-import type { ConsensusMessage, EngineLink } from '../ports/link.ts';
+// What the engine asks consensus now and then, and waits for: status, handing leadership over, changing the members. Owns the
+// callbacks.
+import type { ConsensusMessage, EngineLink, MemberChange } from '../ports/link.ts';
 
 export type ConsensusStatus = Extract<ConsensusMessage, { type: 'status' }>;
 
 export class Requests {
   readonly #link: EngineLink;
   readonly #status = new Map<number, (status: ConsensusStatus) => void>();
-  readonly #transfers = new Map<number, (error: string | undefined) => void>();
+  /** Of transfers and of changes. */
+  readonly #ends = new Map<number, (error: string | undefined) => void>();
   #next = 1;
 
   constructor(link: EngineLink) {
@@ -21,8 +23,14 @@ export class Requests {
 
   transfer(target: number, done: (error: string | undefined) => void): void {
     const id = this.#next++;
-    this.#transfers.set(id, done);
+    this.#ends.set(id, done);
     this.#link.send({ type: 'transfer', id, target });
+  }
+
+  changeMembers(change: MemberChange, done: (error: string | undefined) => void): void {
+    const id = this.#next++;
+    this.#ends.set(id, done);
+    this.#link.send({ type: 'change-members', id, change });
   }
 
   onStatus(status: ConsensusStatus): void {
@@ -31,9 +39,9 @@ export class Requests {
     done?.(status);
   }
 
-  onTransferred(id: number, error: string | undefined): void {
-    const done = this.#transfers.get(id);
-    this.#transfers.delete(id);
+  onEnd(id: number, error: string | undefined): void {
+    const done = this.#ends.get(id);
+    this.#ends.delete(id);
     done?.(error);
   }
 }

@@ -99,6 +99,10 @@ export interface InfoRaft {
   readonly commitIndex: number;
   readonly appliedIndex: number;
   readonly lastIndex: number;
+  /** Members that count, and members that learn. */
+  readonly voters: number;
+  readonly learners: number;
+  readonly changing: boolean;
   /** The other members, as far as the leader knows them; empty elsewhere. */
   readonly replicas: readonly InfoReplica[];
 }
@@ -335,6 +339,9 @@ function raftSection({ raft }: InfoSource): Field[] {
     ['raft_commit_index', raft.commitIndex],
     ['raft_applied_index', raft.appliedIndex],
     ['raft_last_index', raft.lastIndex],
+    ['raft_voters', raft.voters],
+    ['raft_learners', raft.learners],
+    ['raft_members_changing', raft.changing ? 1 : 0],
   ];
 }
 

@@ -16,6 +16,7 @@
 // Encodings of hashes and sorted sets need no place here: the RDB types tell packed ones from large ones.
 import { assert } from '../base/assert.ts';
 import { Crc64 } from '../base/crc64.ts';
+import { configurationAtFrom, type ConfigurationAt } from '../base/configuration.ts';
 import { OperationalError } from '../base/errors.ts';
 import { publishedFrom, type PublishedRecord } from '../commands/publishing.ts';
 import type { MachineState } from '../machine/machine.ts';
@@ -143,6 +144,8 @@ interface Head {
   readonly settings: ReadonlyArray<readonly [string, number]>;
   /** Not there if no snapshot was published before. */
   readonly published?: PublishedRecord;
+  /** Not there if the members are those of the beginning. */
+  readonly configuration?: ConfigurationAt;
   readonly machineVersion: number;
   readonly digest: Digest;
   readonly rdbBytes: number;
@@ -150,7 +153,7 @@ interface Head {
 }
 
 function headOf({ state, machineVersion, digest, rdbBytes, rdbChecksum }: SidecarHead): Head {
-  const { index, term, timeMs, checkpoint, databases, settings, published } = state;
+  const { index, term, timeMs, checkpoint, databases, settings, published, configuration } = state;
   return {
     index,
     term,
@@ -160,6 +163,7 @@ function headOf({ state, machineVersion, digest, rdbBytes, rdbChecksum }: Sideca
     hashKey: Buffer.from(state.hashKey).toString('hex'),
     settings,
     ...(published === undefined ? {} : { published }),
+    ...(configuration === undefined ? {} : { configuration }),
     machineVersion,
     digest: { low: digest.low, high: digest.high },
     rdbBytes,
@@ -180,7 +184,9 @@ function headFrom(text: string): SidecarHead {
   if (!numbers.every(Number.isSafeInteger) || hashKey.length !== 16 || !Array.isArray(settings)) throw sidecarFault('its head lacks something');
   const published = publishedFrom(head.published);
   if (head.published !== undefined && published === undefined) throw sidecarFault('its record of the snapshot before is damaged');
-  const state = { index, term, timeMs, checkpoint, databases, hashKey, settings, published };
+  const configuration = configurationAtFrom(head.configuration);
+  if (head.configuration !== undefined && configuration === undefined) throw sidecarFault('what it says of the members is damaged');
+  const state = { index, term, timeMs, checkpoint, databases, hashKey, settings, published, configuration };
   return { state, machineVersion, digest, rdbBytes, rdbChecksum };
 }
 

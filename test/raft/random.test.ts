@@ -5,7 +5,8 @@
 import { describe, expect, test } from 'vitest';
 import { assert, must } from '../../src/base/assert.ts';
 import { Prng } from '../../src/base/prng.ts';
-import { decodeConfiguration, quorumOf, type ConfigurationAt } from '../../src/raft/configuration.ts';
+import { decodeConfiguration, type ConfigurationAt } from '../../src/base/configuration.ts';
+import { quorumOf } from '../../src/raft/configuration.ts';
 import { quorumHas } from '../../src/raft/quorum.ts';
 import type { Entry, Message, RaftConfig, Ready, SnapshotOffer } from '../../src/raft/types.ts';
 import { MEMBERSHIP_BUGS } from './membership-bugs.ts';
@@ -95,7 +96,8 @@ class World {
   /** The newest configuration that was committed up to there; undefined for that of the beginning. */
   #configurationAt(upTo: number): ConfigurationAt | undefined {
     for (let index = Math.min(upTo, this.committed.length); index > 0; index--) {
-      const configuration = decodeConfiguration(must(this.committed[index - 1]));
+      const { kind, bytes } = must(this.committed[index - 1]);
+      const configuration = decodeConfiguration(kind, bytes);
       if (configuration !== undefined) return { index, configuration };
     }
     return undefined;

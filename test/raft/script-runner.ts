@@ -9,7 +9,7 @@
 // `persist` ends them one by one. Messages wait in the network, one queue a link, until delivered. `quiet` before a
 // command hides what it prints. Time is one clock, which moves a tick (100 ms) with every tick.
 import { assert, must } from '../../src/base/assert.ts';
-import type { ConfigurationAt } from '../../src/raft/configuration.ts';
+import type { ConfigurationAt } from '../../src/base/configuration.ts';
 import type { ConfigurationChange, Message, Ready, SnapshotOffer } from '../../src/raft/types.ts';
 import { MessageType } from '../../src/raft/types.ts';
 import { addressOf, configurationText, entryText, SimNode, startOf, textEntry } from './sim-node.ts';

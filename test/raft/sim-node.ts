@@ -3,7 +3,8 @@
 import { assert, must } from '../../src/base/assert.ts';
 import { entryRecordBytes, entryTimeMs, ENTRY_HEADER_BYTES, EntryKind, makeEntry } from '../../src/base/entry.ts';
 import { LOG_START, type LogBase } from '../../src/base/log-base.ts';
-import { decodeConfiguration, initialConfiguration, seedConfiguration, type Configuration, type ConfigurationAt, type MemberAddress } from '../../src/raft/configuration.ts';
+import { decodeConfiguration, type Configuration, type ConfigurationAt, type MemberAddress } from '../../src/base/configuration.ts';
+import { initialConfiguration, seedConfiguration } from '../../src/raft/configuration.ts';
 import { RaftNode } from '../../src/raft/raft.ts';
 import type { Entry, HardState, Message, RaftConfig, RaftStorage, Ready, SnapshotOffer } from '../../src/raft/types.ts';
 
@@ -205,7 +206,7 @@ export function textEntry(text: string, timeMs = 0): Uint8Array {
 
 export function entryText(entry: Entry): string {
   if (entry.kind === EntryKind.noop) return 'noop';
-  const configuration = decodeConfiguration(entry);
+  const configuration = decodeConfiguration(entry.kind, entry.bytes);
   if (configuration !== undefined) return `(${configurationText(configuration)})`;
   return Buffer.from(entry.bytes.subarray(ENTRY_HEADER_BYTES, ENTRY_HEADER_BYTES + entryRecordBytes(entry.bytes))).toString('latin1');
 }

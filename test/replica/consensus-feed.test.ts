@@ -94,9 +94,9 @@ class Follower {
       id: 1,
       incarnation: '01'.repeat(16),
       rejoining: false,
-      members: new Map([[1, 'n1'], [2, 'n2'], [3, 'n3']]),
+      configuration: initialConfiguration([1, 2, 3].map((id) => ({ id, name: `n${id}`, host: 'h', peerPort: id, clientPort: id }))),
       store: this.store,
-      transport: { start: (events) => (this.#events = events), send: silent, queuedBytes: () => 0, close: silent },
+      transport: { start: (events) => (this.#events = events), setPeers: silent, send: silent, queuedBytes: () => 0, close: silent },
       observers: {
         observe: (events) => (this.#observers = events),
         answer: (_observer, answer) => void this.answers.push(answer),

@@ -182,6 +182,7 @@ export class Life {
       config, clock, logger,
       table: this.machine.table,
       entropy: { uint32: () => prng.uint32() },
+      clusterId: 'c',
       nodeId: node.id,
       members: sim.nodeIds.map((id) => ({ id, name: `n${id}`, host: `host${id}`, clientPort: 6379 })),
       runId: '0'.repeat(40),
