@@ -117,7 +117,7 @@ class World {
     const { members, lastId, voters: before } = node.raft.configuration;
     const added = lastId < NODES_MAX && prng.chance(0.4) ? addressOf(lastId + 1) : undefined;
     const ids = prng.shuffle([...members.map(({ id }) => id), ...(added === undefined ? [] : [added.id])]);
-    const kept = ids.filter((id) => prng.chance(lastId === NODES_MAX ? 0.95 : 0.8));
+    const kept = ids.filter(() => prng.chance(lastId === NODES_MAX ? 0.95 : 0.8));
     const voters = kept.filter(() => prng.chance(0.8));
     if (voters.length === 0) return;
     // Nobody goes back to learning.

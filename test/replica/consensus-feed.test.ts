@@ -7,6 +7,7 @@ import type { HardState, LogAppend, LogStore } from '../../src/ports/log-store.t
 import type { FeedAnswer, ObserverEvents } from '../../src/ports/observers.ts';
 import type { TransportEvents } from '../../src/ports/transport.ts';
 import { NO_REFERENCE } from '../../src/raft/message.ts';
+import { initialConfiguration } from '../../src/raft/configuration.ts';
 import { MessageType, type Entry, type Message } from '../../src/raft/types.ts';
 import { entryOf } from '../../src/replica/cached-log.ts';
 import { Consensus } from '../../src/replica/consensus.ts';

@@ -73,6 +73,9 @@ const source: InfoSource = {
     term: 3,
     commitIndex: 41,
     appliedIndex: 40,
+    voters: 3,
+    learners: 0,
+    changing: false,
     lastIndex: 42,
     replicas: [
       { host: '10.0.0.2', port: 6380, connected: true, matchIndex: 41, lagMs: 1500 },

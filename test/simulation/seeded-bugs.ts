@@ -2,6 +2,7 @@
 // (its ports and its inputs are wrapped). Each must be found within a bounded number of seeds.
 import { EntryKind, entryKind, entryRecordCount, ENTRY_HEADER_BYTES } from '../../src/base/entry.ts';
 import type { LeaseCellReader } from '../../src/ports/lease-cell.ts';
+import { MEMBERSHIP_BUGS } from '../raft/membership-bugs.ts';
 import type { RunOptions, SeededBugs } from './simulator.ts';
 
 export interface SeededBug {
@@ -56,6 +57,18 @@ const STALE_READS: Partial<RunOptions> = {
   chaosMs: 15_000,
   timing: { readConsistency: 'lease', electionTicks: 12, heartbeatTicks: 1 },
   workload: { clients: 10, registers: 2, readShare: 0.8, thinkMs: 1, pipelineMax: 1, expiryShare: 0, eventualShare: 0, sessionOperationsMax: 60 },
+};
+
+/** Leaders that are cut off in the middle of changes, with few nodes to come. */
+const MEMBERS_COME_AND_GO: Partial<RunOptions> = {
+  nodes: 3,
+  membership: true,
+  snapshots: false,
+  faults: ['isolate-leader', 'partition', 'crash', 'transfer'],
+  faultGapMs: 250,
+  chaosMs: 12_000,
+  timing: { electionTicks: 6, heartbeatTicks: 1 },
+  workload: { clients: 2, thinkMs: 20 },
 };
 
 export const SEEDED_BUGS: readonly SeededBug[] = [
@@ -128,4 +141,11 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
     rules: ['state machine safety'],
     seedsMax: 2,
   },
+  ...MEMBERSHIP_BUGS.map(({ name, breaks }): SeededBug => ({
+    name,
+    bugs: { membership: breaks },
+    options: MEMBERS_COME_AND_GO,
+    rules: LOST_DATA,
+    seedsMax: 150,
+  })),
 ];
