@@ -25,6 +25,7 @@ export class MemberWork {
   readonly #prng: Prng;
   readonly enabled: boolean;
   readonly #gapMs: number;
+  readonly #hasty: boolean;
   readonly #first: Configuration;
   /** The newest that was committed. */
   configuration: Configuration;
@@ -34,11 +35,12 @@ export class MemberWork {
   readonly #asked = new Set<Life>();
   readonly counts = { 'adds asked': 0, 'removals asked': 0, 'changes done': 0, configurations: 0, 'nodes added': 0, 'nodes stopped': 0 };
 
-  constructor(sim: Simulator, prng: Prng, first: readonly number[], enabled: boolean) {
+  constructor(sim: Simulator, prng: Prng, first: readonly number[], enabled: boolean, gapMs?: number) {
     this.#sim = sim;
     this.#prng = prng;
     this.enabled = enabled;
-    this.#gapMs = 300 + prng.unit() * 1500;
+    this.#gapMs = gapMs ?? 300 + prng.unit() * 1500;
+    this.#hasty = gapMs !== undefined;
     this.#first = initialConfiguration(first.map(addressOf));
     this.configuration = this.#first;
   }
@@ -104,7 +106,7 @@ export class MemberWork {
 
   #change(leader: Life, change: MemberChange): void {
     this.#sim.note(`node ${leader.node.id} is asked to ${change.kind} ${change.name}`);
-    if (this.#asked.has(leader)) return;
+    if (this.#asked.has(leader) && !this.#hasty) return;
     this.#asked.add(leader);
     leader.engineThread.post(0, () => {
       leader.engine.requests.changeMembers(change, (error) => {

@@ -101,6 +101,7 @@ export class SimNode {
   replace(): void {
     this.crash();
     this.disk.wipe();
+    this.sim.checker.diskLost = true;
     this.incarnation = this.#newIncarnation();
     this.rejoining = true;
     this.sim.note(`node ${this.id} is replaced: incarnation ${this.incarnation.slice(0, 8)}`);

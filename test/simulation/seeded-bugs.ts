@@ -59,16 +59,17 @@ const STALE_READS: Partial<RunOptions> = {
   workload: { clients: 10, registers: 2, readShare: 0.8, thinkMs: 1, pipelineMax: 1, expiryShare: 0, eventualShare: 0, sessionOperationsMax: 60 },
 };
 
-/** Leaders that are cut off in the middle of changes, with few nodes to come. */
+/** Few nodes, slow in turns, and one change of members after the other. */
 const MEMBERS_COME_AND_GO: Partial<RunOptions> = {
-  nodes: 3,
+  nodes: 5,
   membership: true,
+  memberGapMs: 150,
   snapshots: false,
-  faults: ['isolate-leader', 'partition', 'crash', 'transfer'],
+  faults: ['isolate-leader', 'partition', 'slow-disk', 'single-link'],
   faultGapMs: 250,
-  chaosMs: 12_000,
+  chaosMs: 6000,
   timing: { electionTicks: 6, heartbeatTicks: 1 },
-  workload: { clients: 2, thinkMs: 20 },
+  workload: { clients: 4, thinkMs: 5, pipelineMax: 1 },
 };
 
 export const SEEDED_BUGS: readonly SeededBug[] = [

@@ -51,6 +51,8 @@ export interface RunOptions {
   readonly snapshots?: boolean;
   /** Whether members come and go; chosen by the seed if absent, and not where something is broken on purpose. */
   readonly membership?: boolean;
+  /** Mean time from one change of members to the next, which is then asked for whether the one before is over or not. */
+  readonly memberGapMs?: number;
   /** Mean time from fault to fault. */
   readonly faultGapMs?: number;
   /** Every trace line, as it happens. */
@@ -120,7 +122,7 @@ export class Simulator {
     };
     const ids = Array.from({ length: nodeCount }, (_, i) => i + 1);
     const memberPrng = new Prng(seed, 6);
-    this.members = new MemberWork(this, memberPrng, ids, options.membership ?? (bugs === undefined && memberPrng.chance(0.4)));
+    this.members = new MemberWork(this, memberPrng, ids, options.membership ?? (bugs === undefined && memberPrng.chance(0.4)), options.memberGapMs);
     this.checker = new ConsensusChecker(
       () => this.nodes,
       (index, term, entry) => {
