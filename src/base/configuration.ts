@@ -58,7 +58,7 @@ export function decodeConfiguration(kind: number, bytes: Uint8Array): Configurat
 export function configurationFrom(parsed: unknown): Configuration | undefined {
   if (typeof parsed !== 'object' || parsed === null) return undefined;
   const { lastId, members, voters, outgoing, learners } = parsed as Partial<Configuration>;
-  if (!isId(lastId) || !Array.isArray(members) || !members.every(isMember)) return undefined;
+  if (!isId(lastId) || !isMemberList(members)) return undefined;
   const known = new Set(members.map(({ id }) => id));
   const isList = (ids: readonly number[] | undefined): ids is readonly number[] =>
     Array.isArray(ids) && new Set(ids).size === ids.length && ids.every((id) => known.has(id));
@@ -70,6 +70,8 @@ export function configurationFrom(parsed: unknown): Configuration | undefined {
   const copies = members.map(({ id, name, host, peerPort, clientPort }) => ({ id, name, host, peerPort, clientPort }));
   return { lastId, members: copies, voters, outgoing, learners };
 }
+
+const isMemberList = (value: unknown): value is readonly MemberAddress[] => Array.isArray(value) && value.every(isMember);
 
 const isId = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 1;
 

@@ -7,7 +7,7 @@
 //   [2, id, term, count]          records forwarded to the leader of `term`; body: one part, the records
 //   [3, id, term, reason]         the leader of `term` did not take the forwarded records `id`
 //   [4, node, incarnation, index] by the committed entry `index` member `node` is known with this data directory
-//   [5, index, configuration]     the committed entry `index` holds this configuration (src/base/configuration.ts), as JSON
+//   [7, index, configuration]     the committed entry `index` holds this configuration (src/base/configuration.ts), as JSON
 import { Packr } from 'msgpackr';
 import { copyBytes } from '../base/bytes.ts';
 import { configurationAtFrom, type ConfigurationAt } from '../base/configuration.ts';
@@ -50,7 +50,7 @@ export function encodeMember(node: number, incarnation: string, index: number): 
 }
 
 export function encodeConfigurationNews({ index, configuration }: ConfigurationAt): Uint8Array {
-  return packr.pack([5, index, JSON.stringify(configuration)]);
+  return packr.pack([7, index, JSON.stringify(configuration)]);
 }
 
 /** The message, or a text that says what is wrong with it. Never throws. */
@@ -89,7 +89,7 @@ export function decodePeerMessage(
       if (!isCount(node) || typeof incarnation !== 'string' || !isCount(index)) return 'word of a member is malformed';
       return { kind: 'member', node, incarnation, index };
     }
-    case 5: {
+    case 7: {
       const at = configurationAtFrom({ index: list[1], configuration: parsedJson(list[2]) });
       return at === undefined ? 'word of a configuration is malformed' : { kind: 'configuration', at };
     }

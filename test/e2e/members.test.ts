@@ -18,7 +18,8 @@ async function holdfast(...words: string[]): Promise<string> {
 /** name → role, as this node knows it. */
 async function roles(node: TestNode): Promise<Record<string, string>> {
   const output = await holdfast('members', '--to', `127.0.0.1:${node.port}`);
-  return Object.fromEntries(output.trim().split('\n').slice(1).map((line) => line.split(/\s+/).slice(0, 2)));
+  const rows = output.trim().split('\n').slice(1).map((line) => line.split(/\s+/));
+  return Object.fromEntries(rows.map(([name = '', role = '']): [string, string] => [name, role]));
 }
 
 async function addAndStart(cluster: Cluster, node: TestNode): Promise<void> {

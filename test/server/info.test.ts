@@ -135,6 +135,9 @@ describe('fields', () => {
         'raft_commit_index:41',
         'raft_applied_index:40',
         'raft_last_index:42',
+        'raft_voters:3',
+        'raft_learners:0',
+        'raft_members_changing:0',
         '',
       ].join('\r\n'),
     );

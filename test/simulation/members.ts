@@ -9,7 +9,7 @@ import { entryKind } from '../../src/base/entry.ts';
 import type { MemberChange } from '../../src/ports/link.ts';
 import { initialConfiguration } from '../../src/raft/configuration.ts';
 import type { Life, SimNode } from './node.ts';
-import type { Simulator } from './simulator.ts';
+import type { RunOptions, Simulator } from './simulator.ts';
 
 const VOTERS_MIN = 3;
 const VOTERS_MAX = 5;
@@ -26,6 +26,7 @@ export class MemberWork {
   readonly enabled: boolean;
   readonly #gapMs: number;
   readonly #hasty: boolean;
+  readonly #votersMin: number;
   readonly #first: Configuration;
   /** The newest that was committed. */
   configuration: Configuration;
@@ -35,12 +36,13 @@ export class MemberWork {
   readonly #asked = new Set<Life>();
   readonly counts = { 'adds asked': 0, 'removals asked': 0, 'changes done': 0, configurations: 0, 'nodes added': 0, 'nodes stopped': 0 };
 
-  constructor(sim: Simulator, prng: Prng, first: readonly number[], enabled: boolean, gapMs?: number) {
+  constructor(sim: Simulator, prng: Prng, first: readonly number[], enabled: boolean, hasty: RunOptions['hastyMembers']) {
     this.#sim = sim;
     this.#prng = prng;
     this.enabled = enabled;
-    this.#gapMs = gapMs ?? 300 + prng.unit() * 1500;
-    this.#hasty = gapMs !== undefined;
+    this.#gapMs = hasty?.gapMs ?? 300 + prng.unit() * 1500;
+    this.#hasty = hasty !== undefined;
+    this.#votersMin = hasty?.votersMin ?? VOTERS_MIN;
     this.#first = initialConfiguration(first.map(addressOf));
     this.configuration = this.#first;
   }
@@ -56,8 +58,13 @@ export class MemberWork {
 
   /** No change is under way, and nobody learns any more. */
   get settled(): boolean {
-    const waits = [...this.#asked].some((life) => life.node.life === life && !life.stopping);
-    return !waits && this.configuration.outgoing.length === 0 && this.configuration.learners.length === 0;
+    const waits = !this.#hasty && [...this.#asked].some((life) => life.node.life === life && !life.stopping);
+    const { outgoing, learners, members } = this.configuration;
+    const pending = this.#sim.nodes.some(({ id, life }) => {
+      const status = life?.consensus.raft.status();
+      return status !== undefined && members.some((member) => member.id === id) && status.configurationIndex > status.commit;
+    });
+    return !waits && !pending && outgoing.length === 0 && learners.length === 0;
   }
 
   /** From when a member is in the log until its node is there. */
@@ -92,11 +99,11 @@ export class MemberWork {
     if (leader === undefined) return;
     const { voters, members } = this.configuration;
     const mayAdd = voters.length < VOTERS_MAX && this.#sim.nodes.length < NODES_MAX;
-    if (mayAdd && (voters.length <= VOTERS_MIN || prng.chance(0.5))) {
+    if (mayAdd && (voters.length <= this.#votersMin || prng.chance(0.5))) {
       const name = `m${++this.#named}`;
       this.counts['adds asked']++;
       this.#change(leader, { kind: 'add', name, host: name, peerPort: 16379, clientPort: 6379 });
-    } else if (voters.length > VOTERS_MIN) {
+    } else if (voters.length > this.#votersMin) {
       const member = prng.chance(0.3) ? members.find(({ id }) => id === leader.node.id) : prng.pick([...members]);
       if (member === undefined) return;
       this.counts['removals asked']++;

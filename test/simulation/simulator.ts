@@ -51,8 +51,8 @@ export interface RunOptions {
   readonly snapshots?: boolean;
   /** Whether members come and go; chosen by the seed if absent, and not where something is broken on purpose. */
   readonly membership?: boolean;
-  /** Mean time from one change of members to the next, which is then asked for whether the one before is over or not. */
-  readonly memberGapMs?: number;
+  /** Changes of members are asked for so often (mean), whether the one before is over or not, and down to so few voters. */
+  readonly hastyMembers?: { readonly gapMs: number; readonly votersMin: number };
   /** Mean time from fault to fault. */
   readonly faultGapMs?: number;
   /** Every trace line, as it happens. */
@@ -122,7 +122,7 @@ export class Simulator {
     };
     const ids = Array.from({ length: nodeCount }, (_, i) => i + 1);
     const memberPrng = new Prng(seed, 6);
-    this.members = new MemberWork(this, memberPrng, ids, options.membership ?? (bugs === undefined && memberPrng.chance(0.4)), options.memberGapMs);
+    this.members = new MemberWork(this, memberPrng, ids, options.membership ?? (bugs === undefined && memberPrng.chance(0.4)), options.hastyMembers);
     this.checker = new ConsensusChecker(
       () => this.nodes,
       (index, term, entry) => {
@@ -290,6 +290,8 @@ export class Simulator {
       const answered = (what: string, ask: () => Operation | undefined): void => {
         let operation: Operation | undefined;
         this.#await(`${what} through node ${node.id} succeeds`, HEAL_LIMIT_MS, () => {
+          // It was removed meanwhile.
+          if (!this.members.isMember(node.id)) return true;
           // Refused for want of a leader is no failure yet: asked again.
           if (operation === undefined || (operation.reply !== undefined && String(operation.reply).startsWith('-'))) operation = ask();
           return operation?.reply !== undefined && !String(operation.reply).startsWith('-');
