@@ -74,7 +74,7 @@ export interface HandshakeOptions {
   /** Asked once, after the peer's proof and the comparison of ids; a text refuses it. */
   admit(peer: PeerIdentity): string | undefined;
   /** As admit, for an observer. Without it there are none. */
-  admitObserver?(): string | undefined;
+  readonly admitObserver?: () => string | undefined;
 }
 
 /** Why a handshake failed; the first three before the peer proved itself, the last two after. */
@@ -312,7 +312,7 @@ export class Handshake {
       return `the observer meant to reach node ${peer.meantId}, but this is node ${self.nodeId} (${self.name})`;
     }
     if (admitObserver === undefined) return `node ${self.nodeId} (${self.name}) takes no observers`;
-    return this.#clusterRefusal(peer) ?? admitObserver.call(this.#options);
+    return this.#clusterRefusal(peer) ?? admitObserver();
   }
 
   #clusterRefusal(peer: Introduction): string | undefined {

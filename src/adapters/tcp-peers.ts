@@ -363,7 +363,7 @@ class InboundConnection implements ObserverConnection {
   send(head: Uint8Array, body: readonly Uint8Array[], sent: () => void): void {
     const bulk = body.length === 0 ? undefined : new BulkEncoder(head, body);
     const next = (error?: Error | null): void => {
-      if (error != null || this.#phase !== 'open') return;
+      if ((error !== undefined && error !== null) || this.#phase !== 'open') return;
       if (bulk === undefined || bulk.done) sent();
       else writeAll(this.#socket, bulk.next(), next);
     };

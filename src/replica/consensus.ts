@@ -89,9 +89,7 @@ export class Consensus {
     this.#proposals = new OwnProposals(link);
     this.#reads = new ReadRequests(this.#raft, link, () => this.#logTimeMs());
     const { logKeepBytes: keepBytes = LOG_KEEP_BYTES, logKeepBytesMax: keepBytesMax = LOG_KEEP_BYTES_MAX } = options;
-    this.#keeper = new LogKeeper({
-      log: this.#log, raft: this.#raft, logger, isConnected, keepBytes, keepBytesMax,
-    });
+    this.#keeper = new LogKeeper({ log: this.#log, raft: this.#raft, logger, isConnected, keepBytes, keepBytesMax });
     this.#changes = new MembershipChanges({
       id, raft: this.#raft, clock, logger, isConnected, unreachable: options.unreachable,
       electionMs: options.electionTicks * options.tickMs,
@@ -264,7 +262,7 @@ export class Consensus {
     switch (decoded.kind) {
       case 'raft':
         this.#raft.step(decoded.message, this.#now());
-        if (decoded.message.type === MessageType.preVote) this.#members.tellMembers(from, decoded.message.index);
+        if (decoded.message.type === MessageType.preVote) this.#members.tellMembers(from);
         return;
       case 'forward':
         this.#commitNews.forwarded(from);
@@ -408,6 +406,8 @@ export class Consensus {
     const accepted = base.index > this.#delivered || (this.#awaitsSnapshot && base.index === this.#delivered);
     this.#raft.restored(base, configuration);
     this.#members.caughtUp(base.index);
+    if (base.index > this.#commit) this.#commit = base.index;
+    this.#publish();
     if (accepted) {
       this.#delivered = base.index;
       this.#awaitsSnapshot = false;
@@ -422,7 +422,7 @@ export class Consensus {
       return;
     }
     // What membership entries say that are in the snapshot, and not in the log that follows.
-    if (message.type === MessageType.snapshot) this.#members.tellMembers(message.to, 0);
+    if (message.type === MessageType.snapshot) this.#members.tellMembers(message.to);
     // The read waits for the index to be applied there.
     if (message.type === MessageType.readIndexResponse) this.#raft.tellCommit(message.to);
     const filled =

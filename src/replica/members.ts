@@ -148,9 +148,9 @@ export class Members {
     if (this.#rejoining && this.#ownEntryAt <= index) this.#rejoined();
   }
 
-  /** To a peer without a leader, whose log ends at `index`: it may be that it refuses the leader, as it missed how that was replaced. */
-  tellMembers(to: number, index: number): void {
-    for (const member of this.#membership.beyond(index)) {
+  /** To a peer that may have missed how another was replaced, and refuse that one, its leader perhaps. */
+  tellMembers(to: number): void {
+    for (const member of this.#membership.known()) {
       this.#options.transport.send(to, encodeMember(member.node, member.incarnation, member.index), NO_BODY);
     }
   }
@@ -202,6 +202,7 @@ export class Members {
     this.#connected.set(peer.nodeId, peer);
     this.heard(peer.nodeId);
     this.#host.roster.meet(peer.nodeId);
+    this.tellMembers(peer.nodeId);
     this.#reconcile(peer);
   }
 

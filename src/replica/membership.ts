@@ -9,8 +9,9 @@
 // Entry payload (kind membership): JSON {op: 'pin' | 'replace', node, incarnation}. `replace` counts from its commit;
 // it is safe in one step because the node replaced is muted: the entry commits without it, so a quorum of the others
 // holds everything that was ever committed (docs/consistency.md).
-// A node that was away while another was replaced refuses that one, even as its leader. Peers tell it: a pre-vote request
-// from a node whose log lacks a membership entry is answered with what that entry, committed, says (`beyond`, `attested`).
+// A node that was away while another was replaced refuses that one, even as its leader, and where it goes on from a snapshot
+// it never sees the entry. Peers tell it what their committed membership entries say: whom they connect to, whom they send a
+// snapshot, and who asks for a pre-vote (`known`, `attested`).
 import { EntryKind, ENTRY_HEADER_BYTES, entryIndex, makeEntry } from '../base/entry.ts';
 import type { LogStore } from '../ports/log-store.ts';
 import type { PeerIdentity } from '../ports/transport.ts';
@@ -29,6 +30,9 @@ const decoder = new TextDecoder();
 const pinName = (node: number): string => `pin:${node}`;
 const pinnedAtName = (node: number): string => `pinned-at:${node}`;
 const loggedName = (node: number): string => `logged:${node}`;
+const loggedAtName = (node: number): string => `logged-at:${node}`;
+
+export type KnownMembers = Pick<MemberBook, 'all' | 'find' | 'standing' | 'newest'>;
 
 export class Membership {
   readonly #self: { readonly id: number; readonly incarnation: string };
@@ -36,14 +40,16 @@ export class Membership {
   readonly #pins = new Map<number, string>();
   /** Index of the committed entry that a pin comes from; absent for first contact. Never goes back: on disk with the pin. */
   readonly #pinnedAt = new Map<number, number>();
-  /** Named by the newest membership entry in our log, committed or not; on disk with that entry. */
+  /** Named by the newest membership entry, committed or not, that our log has or a snapshot stands for; on disk with it. */
   readonly #logged = new Map<number, string>();
-  readonly #book: MemberBook;
+  /** Index of that entry; absent in a directory of before it was kept. */
+  readonly #loggedAt = new Map<number, number>();
+  readonly #book: KnownMembers;
   readonly #store: LogStore;
   /** Nodes whose values were read from the store. */
   readonly #loaded = new Set<number>();
 
-  constructor(self: { id: number; incarnation: string }, book: MemberBook, store: LogStore) {
+  constructor(self: { id: number; incarnation: string }, book: KnownMembers, store: LogStore) {
     this.#self = self;
     this.#book = book;
     this.#store = store;
@@ -59,6 +65,8 @@ export class Membership {
     if (pinnedAt !== undefined) this.#pinnedAt.set(id, Number(decoder.decode(pinnedAt)));
     const logged = this.#store.meta(loggedName(id));
     if (logged !== undefined) this.#logged.set(id, decoder.decode(logged));
+    const loggedAt = this.#store.meta(loggedAtName(id));
+    if (loggedAt !== undefined) this.#loggedAt.set(id, Number(decoder.decode(loggedAt)));
   }
 
   /** The incarnation that the log gives this node, or undefined. */
@@ -106,8 +114,17 @@ export class Membership {
   appended(entry: Uint8Array): ReadonlyMap<string, Uint8Array> | undefined {
     const change = decodeMembership(entry);
     if (change === undefined) return undefined;
-    this.#logged.set(change.node, change.incarnation);
-    return new Map([[loggedName(change.node), encoder.encode(change.incarnation)]]);
+    this.#load(change.node);
+    return this.#setLogged(change.node, change.incarnation, entryIndex(entry));
+  }
+
+  #setLogged(node: number, incarnation: string, index: number): Map<string, Uint8Array> {
+    this.#logged.set(node, incarnation);
+    this.#loggedAt.set(node, index);
+    return new Map([
+      [loggedName(node), encoder.encode(incarnation)],
+      [loggedAtName(node), encoder.encode(String(index))],
+    ]);
   }
 
   /** A membership entry is committed: returns the change and what to store. Also called for old ones, after a restart. */
@@ -127,18 +144,19 @@ export class Membership {
     if (index <= (this.#pinnedAt.get(node) ?? 0)) return undefined;
     this.#pins.set(node, incarnation);
     this.#pinnedAt.set(node, index);
-    return new Map([
-      [pinName(node), encoder.encode(incarnation)],
-      [pinnedAtName(node), encoder.encode(String(index))],
-    ]);
+    // What our log said before is out of date: an entry that it does not have, a snapshot's perhaps, took the member in anew.
+    const meta = index > (this.#loggedAt.get(node) ?? 0) ? this.#setLogged(node, incarnation, index) : new Map<string, Uint8Array>();
+    meta.set(pinName(node), encoder.encode(incarnation));
+    meta.set(pinnedAtName(node), encoder.encode(String(index)));
+    return meta;
   }
 
-  /** What committed membership entries behind `index` say. */
-  beyond(index: number): { node: number; incarnation: string; index: number }[] {
+  /** What committed membership entries say. */
+  known(): { node: number; incarnation: string; index: number }[] {
     const told: { node: number; incarnation: string; index: number }[] = [];
-    for (const [node, at] of this.#pinnedAt) {
+    for (const [node, index] of this.#pinnedAt) {
       const incarnation = this.#pins.get(node);
-      if (at > index && incarnation !== undefined) told.push({ node, incarnation, index: at });
+      if (incarnation !== undefined) told.push({ node, incarnation, index });
     }
     return told;
   }

@@ -115,7 +115,7 @@ function feedOf(members: readonly { port: number }[], overrides: Partial<PeerLog
 /** Reads on in the background. */
 class Reader {
   readonly batches: FeedBatch[] = [];
-  error: unknown;
+  error: Error | undefined;
   ended = false;
   #lastIndex: number;
 
@@ -139,7 +139,7 @@ class Reader {
         if (this.#lastIndex > batch.commitIndex) throw new Error('not committed');
       }
     } catch (thrown) {
-      this.error = thrown;
+      this.error = thrown instanceof Error ? thrown : new Error(String(thrown));
     }
     this.ended = true;
   }

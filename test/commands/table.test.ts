@@ -117,7 +117,10 @@ const DIFFERENCES: ReadonlyMap<string, string> = new Map([
   ['holdfast', 'ours'],
   ['holdfast|help', 'ours'],
   ['holdfast|index', 'ours'],
+  ['holdfast|publish', 'ours'],
   ['holdfast|read', 'ours'],
+  ['holdfast|snapshots', 'ours'],
+  ['holdfast|snapshotter', 'ours'],
   ['holdfast|status', 'ours'],
   ['holdfast|transfer', 'ours'],
 ]);

@@ -3,6 +3,7 @@
 import { expect, test } from 'vitest';
 import { EntryKind, entryIndex, entryTerm, makeEntry, sealEntry } from '../../src/base/entry.ts';
 import { LOG_START, type LogBase } from '../../src/base/log-base.ts';
+import type { ConsensusMessage, EngineMessage } from '../../src/ports/link.ts';
 import type { HardState, LogAppend, LogStore } from '../../src/ports/log-store.ts';
 import type { FeedAnswer, ObserverEvents } from '../../src/ports/observers.ts';
 import type { TransportEvents } from '../../src/ports/transport.ts';
@@ -63,8 +64,11 @@ class MemoryStore implements LogStore {
     this.entries = this.entries.slice(to - this.base.index);
     this.base = { index: to, term: last.term, timeMs: 0 };
   }
-  reset(): void {
-    throw new Error('not used');
+  reset(base: LogBase, hardState: HardState, done: (error?: Error) => void): void {
+    this.base = base;
+    this.entries = [];
+    this.hardState = hardState;
+    this.#clock.after(1, () => done());
   }
   cutKeeping(): number {
     return this.lastIndex;
@@ -85,6 +89,10 @@ class Follower {
   readonly clock = new StepClock();
   readonly store = new MemoryStore(this.clock);
   readonly answers: FeedAnswer[] = [];
+  /** What the engine is told, and the commit index in the shared cell at that moment. */
+  readonly told: { readonly message: ConsensusMessage; readonly cellCommit: number }[] = [];
+  fromEngine!: (message: EngineMessage) => void;
+  #cellCommit = 0;
   readonly consensus: Consensus;
   #events!: TransportEvents;
   #observers!: ObserverEvents;
@@ -103,9 +111,12 @@ class Follower {
         answer: (_observer, answer) => void this.answers.push(answer),
         dropObserver: (_observer, reason) => expect.fail(reason),
       },
-      link: { send: silent, onMessage: silent },
+      link: {
+        send: (message) => void this.told.push({ message, cellCommit: this.#cellCommit }),
+        onMessage: (handler) => (this.fromEngine = handler),
+      },
       clock: this.clock,
-      cell: { publish: silent },
+      cell: { publish: (_lease, _term, commit) => (this.#cellCommit = commit) },
       logger: { debug: silent, info: silent, warn: silent, error: silent },
       random: () => 0,
       tickMs: 50,
@@ -153,6 +164,19 @@ test('an observer of a follower gets what is committed, and nothing that another
   node.append(3, 2, 4, 2, [], 4);
   node.clock.pass(100);
   expect(node.texts()).toEqual(['c', 'd']);
+});
+
+test('the engine is told that a snapshot is in place when its index is the commit index that the shared cell says, and not before', () => {
+  const node = new Follower();
+  node.append(2, 1, 0, 0, [entry(1, 1, 'a')], 1);
+  node.fromEngine({ type: 'restored', configuration: undefined, base: { index: 40, term: 1, timeMs: 1040 } });
+  const installed = node.told.find(({ message }) => message.type === 'installed');
+  expect(installed).toEqual({ message: { type: 'installed', index: 40, accepted: true }, cellCommit: 40 });
+  node.clock.pass(5);
+  node.append(2, 1, 40, 1, [entry(41, 1, 'b')], 41);
+  expect(node.fetch(41)).toEqual(['b']);
+  const committed = node.told.flatMap(({ message }) => (message.type === 'committed' ? message.entries.map(({ index }) => index) : []));
+  expect(committed).toEqual([1, 41]);
 });
 
 test('without a leader it is told so, and what was committed stays to be had', () => {

@@ -68,6 +68,27 @@ describe('a follower that is too far behind', () => {
     expect(client.take()).toBe('+OK\r\n$1\r\n1\r\n');
   });
 
+  test('proposes what waited, as leader again, for a proposal whose place the snapshot covers', () => {
+    const node = ManualNode.leader();
+    const machine = ahead(20);
+    const [before, after] = [node.connect(), node.connect()];
+    before.send('SET a 1');
+    const [lost] = node.proposals;
+    node.outbox.length = 0;
+    node.tell({ type: 'appended', id: lost!.id, term: lost!.term, index: node.machine.appliedIndex + 1 });
+    node.state('follower', 2, 2);
+    node.tell({ type: 'restore', snapshot: { index: machine.appliedIndex, term: 2, reference } });
+    node.restores[0]!.done(machine);
+    node.state('leader', 1, 3);
+    after.send('SET b 1');
+    expect(node.proposals).toEqual([]);
+    node.install(machine.appliedIndex);
+    expect(before.take()).toMatch(/^-UNCERTAIN /);
+    expect(node.proposals).toHaveLength(1);
+    node.commitAll();
+    expect(after.take()).toBe('+OK\r\n');
+  });
+
   test('answers a linearizable read that waits for an index in the snapshot', () => {
     const { node, machine } = behind();
     const client = node.connect();
