@@ -115,7 +115,9 @@ export class Members {
   tick(): void {
     const { raft } = this.#host;
     for (const peer of this.#connected.values()) {
-      if ((peer.rejoining || raft.configuration.learners.includes(peer.nodeId)) && !this.#changesProposed.has(peer.nodeId)) this.#reconcile(peer);
+      if (!peer.rejoining && !raft.configuration.learners.includes(peer.nodeId)) continue;
+      if (!this.#changesProposed.has(peer.nodeId)) this.#reconcile(peer);
+      else if (peer.rejoining) this.#tellTakenIn(peer);
     }
     // It was alone when it became the leader.
     if (raft.configuration.learners.length > 0 && raft.role === 'leader') this.#pinSelf();
@@ -209,6 +211,19 @@ export class Members {
   disconnected(nodeId: number): void {
     this.#connected.delete(nodeId);
     this.#host.raft.unreachable(nodeId);
+  }
+
+  /**
+   * This leader's own entry of this term takes the peer in again, and is committed. Where this node or the peer goes on from a
+   * snapshot that stands for it, neither of them meets the entry.
+   */
+  #tellTakenIn({ nodeId, incarnation }: PeerIdentity): void {
+    const { raft } = this.#host;
+    const index = this.#membership.loggedAt(nodeId);
+    if (raft.role !== 'leader' || this.#membership.logged(nodeId) !== incarnation || index === 0 || index > raft.commit) return;
+    this.#host.remember(this.#membership.attested(nodeId, incarnation, index) ?? []);
+    raft.unmute(nodeId);
+    this.#options.transport.send(nodeId, encodeMember(nodeId, incarnation, index), NO_BODY);
   }
 
   /** As leader: mutes a peer that rejoins, and has the log name every peer's data directory. */

@@ -75,6 +75,12 @@ export class Membership {
     return this.#logged.get(node);
   }
 
+  /** Index of the entry that says so; 0 where it was not kept. */
+  loggedAt(node: number): number {
+    this.#load(node);
+    return this.#loggedAt.get(node) ?? 0;
+  }
+
   pin(node: number): string | undefined {
     this.#load(node);
     return this.#pins.get(node);
