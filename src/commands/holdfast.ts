@@ -82,11 +82,11 @@ function read(context: CommandContext): void {
 function status({ reply, server }: CommandContext): void {
   const raft = server.raft();
   const text: ReadonlyArray<readonly [string, string]> = [
-    ['cluster', raft.clusterId],
     ['node', raft.nodeName],
     ['state', raft.role],
     ['leader', raft.leaderName],
     ['leader-address', raft.leaderAddr],
+    ['cluster', raft.clusterId],
   ];
   const numbers: ReadonlyArray<readonly [string, number]> = [
     ['term', raft.term],
