@@ -63,7 +63,7 @@ export type DataDirInit = Pick<DataDirIdentity, 'clusterId' | 'nodeName' | 'node
   readonly logBase?: LogBase;
 };
 
-export type DataDirPatch = Partial<Pick<DataDirIdentity, 'members' | 'rejoining' | 'bootstrap'>>;
+export type DataDirPatch = Partial<Pick<DataDirIdentity, 'members' | 'joined' | 'rejoining' | 'bootstrap'>>;
 
 /** Called before the named step; a test throws there to act a crash. */
 export type DataDirStep = 'identity' | 'move' | 'create' | 'done';

@@ -61,7 +61,7 @@ export function configurationFrom(parsed: unknown): Configuration | undefined {
   if (!isId(lastId) || !isMemberList(members)) return undefined;
   const known = new Set(members.map(({ id }) => id));
   const isList = (ids: readonly number[] | undefined): ids is readonly number[] =>
-    Array.isArray(ids) && new Set(ids).size === ids.length && ids.every((id) => known.has(id));
+    Array.isArray(ids) && new Set<unknown>(ids).size === ids.length && ids.every((id: number) => known.has(id));
   if (!isList(voters) || !isList(outgoing) || !isList(learners)) return undefined;
   const votes = new Set([...voters, ...outgoing]);
   const listed = new Set([...votes, ...learners]);

@@ -186,6 +186,11 @@ async function main(): Promise<void> {
     readConsistency: data.readConsistency,
     logKeepBytes: data.logKeepBytes,
     logKeepBytesMax: data.logKeepBytesMax,
+    // Not the only node any more: if its log is damaged one day, there are others to fetch it from.
+    onMembers: (now) => {
+      if (dataDir.identity.members.length > 1 || now.length === 1) return;
+      dataDir.updateIdentity({ joined: true, members: now.map(({ id, name, host, peerPort: port, clientPort }) => ({ id, name, host, port, clientPort })) });
+    },
     onRejoined: () => {
       dataDir.updateIdentity({ rejoining: null });
       peers?.setRejoining(false);

@@ -27,6 +27,7 @@ export interface RosterOptions {
   readonly logger: Logger;
   /** Where this node's operator wants a member to be reached, where that differs from what the log says. */
   readonly localAddress: (member: MemberAddress) => MemberAddress;
+  readonly onMembers?: (members: readonly MemberAddress[]) => void;
 }
 
 export class Roster {
@@ -106,6 +107,7 @@ export class Roster {
     }
     this.#tell();
     this.#checkSelf();
+    this.#options.onMembers?.(configuration.members);
   }
 
   /** As last told to the transport. */

@@ -92,6 +92,16 @@ test('a cluster of one grows to three, and survives its first node', { timeout: 
   await Promise.all(cluster.nodes.map((node) => node.stop()));
   for (const node of cluster.nodes) node.start();
   await cluster.waitReady();
+  // One loses its disk: which id is its own, a member knows.
+  const last = others[1]!;
+  await last.kill9();
+  fs.rmSync(last.dir, { recursive: true });
+  const { exit, output } = await runHoldfast(['init', ...last.directives, '--join', `127.0.0.1:${first.port}`]);
+  expect([exit.code, output]).toEqual([1, expect.stringMatching(/n3 was met with data directory .* add --rejoin yes/)]);
+  await last.init('--join', `127.0.0.1:${first.port}`, '--rejoin', 'yes');
+  last.start();
+  await until('n3 to be a member again', () => /this node is a full member again/.test(last.output), { timeoutMs: 30_000 });
+  await last.waitReady();
   await first.kill9();
   await Promise.all(others.map((node) => node.waitReady()));
   expect(await others[1]!.ask('GET', 'early')).toBe('value');
