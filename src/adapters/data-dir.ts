@@ -36,6 +36,7 @@ export interface DataDirMember {
   readonly name: string;
   readonly host?: string;
   readonly port?: number;
+  readonly clientPort?: number;
 }
 
 export interface DataDirIdentity {
@@ -46,8 +47,10 @@ export interface DataDirIdentity {
   readonly nodeId: number;
   /** 32 hex digits; new with every log that this directory starts. */
   readonly incarnation: string;
-  /** As of bootstrap; the log has the truth from there on. */
+  /** As of bootstrap, or of when this node joined; the log has the truth from there on. */
   readonly members: readonly DataDirMember[];
+  /** It came later: the members vote as the log says, not all of them from the beginning. */
+  readonly joined?: boolean;
   /** Set while this node must not vote: its log was set aside. Cleared once the cluster took it in under its new incarnation. */
   readonly rejoining: { readonly since: string; readonly reason: string } | null;
   /** What the bootstrap entry was or will be made of: hash key, settings. Opaque here. */
@@ -57,13 +60,13 @@ export interface DataDirIdentity {
 }
 
 /** What the caller of init decides; the rest starts as an incarnation drawn at random (if none is given) and nulls. */
-export type DataDirInit = Pick<DataDirIdentity, 'clusterId' | 'nodeName' | 'nodeId' | 'members' | 'bootstrap'> & {
+export type DataDirInit = Pick<DataDirIdentity, 'clusterId' | 'nodeName' | 'nodeId' | 'members' | 'bootstrap' | 'joined'> & {
   readonly incarnation?: string;
   /** The log begins behind this entry, of the snapshot in restore/. */
   readonly logBase?: LogBase;
 };
 
-export type DataDirPatch = Partial<Pick<DataDirIdentity, 'members' | 'rejoining' | 'bootstrap'>>;
+export type DataDirPatch = Partial<Pick<DataDirIdentity, 'members' | 'joined' | 'rejoining' | 'bootstrap'>>;
 
 /** Called before the named step; a test throws there to act a crash. */
 export type DataDirStep = 'identity' | 'move' | 'create' | 'done';
@@ -99,15 +102,16 @@ const isRecord = (x: unknown): x is Record<string, unknown> => typeof x === 'obj
 
 function isMember(x: unknown): x is DataDirMember {
   if (!isRecord(x) || !Number.isSafeInteger(x['id']) || typeof x['name'] !== 'string') return false;
-  return ['string', 'undefined'].includes(typeof x['host']) && ['number', 'undefined'].includes(typeof x['port']);
+  return ['string', 'undefined'].includes(typeof x['host']) && [x['port'], x['clientPort']].every((port) => ['number', 'undefined'].includes(typeof port));
 }
 
 function isIdentity(x: unknown): x is DataDirIdentity {
   if (!isRecord(x)) return false;
-  const { clusterId, nodeName, nodeId, incarnation, members, rejoining, bootstrap, settingAside } = x;
+  const { clusterId, nodeName, nodeId, incarnation, members, joined, rejoining, bootstrap, settingAside } = x;
   return (
     [clusterId, nodeName].every((s) => typeof s === 'string' && s !== '') &&
     typeof nodeId === 'number' && Number.isSafeInteger(nodeId) && nodeId >= 1 &&
+    ['boolean', 'undefined'].includes(typeof joined) &&
     typeof incarnation === 'string' && /^[0-9a-f]{32}$/.test(incarnation) &&
     Array.isArray(members) && members.every(isMember) &&
     (rejoining === null || (isRecord(rejoining) && typeof rejoining['since'] === 'string' && typeof rejoining['reason'] === 'string')) &&
@@ -194,6 +198,7 @@ export function initDataDir(dir: string, init: DataDirInit): DataDirIdentity {
     nodeId: init.nodeId,
     incarnation: init.incarnation ?? makeIncarnation(),
     members: init.members,
+    ...(init.joined === true ? { joined: true } : {}),
     rejoining: null,
     bootstrap: init.bootstrap,
     settingAside: null,

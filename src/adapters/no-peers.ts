@@ -3,6 +3,7 @@ import type { Transport } from '../ports/transport.ts';
 
 export const noPeers: Transport = {
   start: () => undefined,
+  setPeers: () => undefined,
   send: () => undefined,
   queuedBytes: () => 0,
   close: () => undefined,

@@ -10,7 +10,7 @@ import { connect, type Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { MiB, PEER_CHUNK_BYTES_MAX } from '../base/limits.ts';
 import type { Entropy } from '../ports/entropy.ts';
-import type { PeerIdentity } from '../ports/transport.ts';
+import type { PeerAddress, PeerIdentity } from '../ports/transport.ts';
 import { BulkEncoder, FRAME_HEADER_BYTES, FrameDecoder, PING_FRAME, encodeMessage } from './peer-frame.ts';
 import { Handshake, type HandshakeOptions } from './peer-handshake.ts';
 
@@ -18,12 +18,6 @@ import { Handshake, type HandshakeOptions } from './peer-handshake.ts';
 export const IDLE_TICKS = 4;
 /** Bulk bytes handed to the kernel before other work of this thread gets its turn. */
 const TURN_BYTES_MAX = 4 * MiB;
-
-export interface PeerAddress {
-  readonly name: string;
-  readonly host: string;
-  readonly port: number;
-}
 
 export interface LinkTimings {
   /** A peer that has not been heard for this long is taken for gone: a few election timeouts. */
@@ -73,6 +67,10 @@ export class PeerLink {
     this.#host = host;
     this.#nodeId = nodeId;
     this.#address = address;
+  }
+
+  get address(): PeerAddress {
+    return this.#address;
   }
 
   /** Who is at the other end; undefined unless messages go out. */

@@ -1,4 +1,4 @@
-// The transport between nodes over TCP, for a fixed book of addresses. Each node dials every other and sends only on
+// The transport between nodes over TCP, for a book of addresses. Each node dials every other and sends only on
 // the connection it dialed (peer-link.ts); what it receives comes on connections that it accepted (here). Bytes:
 // peer-handshake.ts until both sides have proved themselves, peer-frame.ts from then on.
 //
@@ -19,14 +19,12 @@ import { INFLIGHT_BYTES_MAX, KiB, PEER_CHUNK_BYTES_MAX } from '../base/limits.ts
 import type { Entropy } from '../ports/entropy.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { FeedAnswer, ObserverEvents, ObserverTransport } from '../ports/observers.ts';
-import type { PeerIdentity, Transport, TransportEvents } from '../ports/transport.ts';
+import type { PeerAddress, PeerIdentity, Transport, TransportEvents } from '../ports/transport.ts';
 import { LogLimiter } from './logger.ts';
 import { ObserverBook, type ObserverConnection } from './observer-book.ts';
 import { BulkEncoder, FrameDecoder, PONG_FRAME, encodeMessage, peerMessageFault } from './peer-frame.ts';
 import { CLUSTER_ID_BYTES_MAX, Handshake, type HandshakeOptions, type HandshakeSelf } from './peer-handshake.ts';
-import { IDLE_TICKS, PeerLink, writeAll, type LinkHost, type LinkTimings, type PeerAddress } from './peer-link.ts';
-
-export type { PeerAddress } from './peer-link.ts';
+import { IDLE_TICKS, PeerLink, writeAll, type LinkHost, type LinkTimings } from './peer-link.ts';
 
 /** Accepted connections that have not completed their handshake; one more drops the oldest. */
 export const PENDING_MAX = 64;
@@ -52,7 +50,7 @@ export interface TcpPeersOptions {
   readonly incarnation: string;
   readonly rejoining: boolean;
   readonly clusterSecret: string;
-  /** Every node of the cluster; this one may be among them. */
+  /** Every node of the cluster as known at the start; this one may be among them. */
   readonly peers: ReadonlyMap<number, PeerAddress>;
   readonly listenHost?: string;
   readonly listenPort: number;
@@ -105,13 +103,10 @@ export class TcpPeers implements Transport, ObserverTransport {
     this.warning = clusterSecretWarning(options.clusterSecret, this.#listenHost);
     const { nodeId, name, clusterId, incarnation, rejoining } = options;
     this.#self = { nodeId, name, clusterId: checkedClusterId(clusterId), incarnation, rejoining };
-    for (const [peerId, address] of options.peers) {
-      if (peerId === nodeId) continue;
-      if (!(address.port >= 1 && address.port <= 65535)) {
-        throw new OperationalError('CONFIG', `peer ${address.name} has port ${address.port}: a port is 1 to 65535`);
-      }
-      this.#links.set(peerId, new PeerLink(this.#linkHost(), peerId, address));
+    for (const { name: peer, port } of options.peers.values()) {
+      if (!(port >= 1 && port <= 65535)) throw new OperationalError('CONFIG', `peer ${peer} has port ${port}: a port is 1 to 65535`);
     }
+    this.setPeers(options.peers);
     this.#server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: this.#timings.idleTimeoutMs });
     this.#server.on('connection', (socket) => this.#accept(socket));
   }
@@ -140,6 +135,24 @@ export class TcpPeers implements Transport, ObserverTransport {
     assert(this.#server.listening, 'listen() comes before start()');
     this.#events = events;
     for (const link of this.#links.values()) link.dial();
+  }
+
+  setPeers(peers: ReadonlyMap<number, PeerAddress>): void {
+    for (const [id, link] of this.#links) {
+      const address = peers.get(id);
+      if (address?.host === link.address.host && address.port === link.address.port) continue;
+      const reason = address === undefined ? 'it is no peer any more' : 'it has another address';
+      this.#links.delete(id);
+      link.drop(reason);
+      link.close();
+      this.#inbound.get(id)?.drop(reason);
+    }
+    for (const [id, address] of peers) {
+      if (id === this.#options.nodeId || this.#links.has(id)) continue;
+      const link = new PeerLink(this.#linkHost(), id, address);
+      this.#links.set(id, link);
+      if (this.#events !== undefined) link.dial();
+    }
   }
 
   send(to: number, head: Uint8Array, body: readonly Uint8Array[]): void {
@@ -202,9 +215,6 @@ export class TcpPeers implements Transport, ObserverTransport {
       secret: this.#options.clusterSecret,
       admit: (peer) => {
         if (this.#events === undefined) return 'this node is shutting down';
-        if (!this.#links.has(peer.nodeId)) {
-          return `node ${peer.nodeId} is not among the peers of node ${this.#self.nodeId} (${this.#self.name}): add it there, and restart that node`;
-        }
         return this.#events.admit(peer);
       },
       admitObserver: () => (this.#events === undefined ? 'this node is shutting down' : this.#observers.refusal()),

@@ -5,9 +5,10 @@ import type { Histogram } from 'node:perf_hooks';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { MessagePort } from 'node:worker_threads';
 import { must } from '../base/assert.ts';
+import type { MemberAddress } from '../base/configuration.ts';
 import { errorText, OperationalError } from '../base/errors.ts';
 import type { LogBase } from '../base/log-base.ts';
-import { openDataDir, setDamagedLogAside, type DataDir } from '../adapters/data-dir.ts';
+import { openDataDir, setDamagedLogAside, type DataDir, type DataDirIdentity } from '../adapters/data-dir.ts';
 import { PinoLogger, type LoggerOptions } from '../adapters/logger.ts';
 import { noPeers } from '../adapters/no-peers.ts';
 import { NodeClock } from '../adapters/node-clock.ts';
@@ -18,7 +19,10 @@ import { watchStalls } from '../adapters/stall-watch.ts';
 import { TcpPeers } from '../adapters/tcp-peers.ts';
 import { PortConsensusLink } from '../adapters/thread-link.ts';
 import type { Logger } from '../ports/logger.ts';
+import { initialConfiguration, seedConfiguration } from '../raft/configuration.ts';
 import { Consensus } from '../replica/consensus.ts';
+import { CONFIGURATIONS } from '../replica/roster.ts';
+import type { Peer } from '../server/config-kinds.ts';
 
 export interface ConsensusThreadData {
   readonly dir: string;
@@ -26,7 +30,12 @@ export interface ConsensusThreadData {
   /** '' when the configuration does not name one. */
   readonly clusterId: string;
   readonly clusterSecret: string;
-  readonly peers: ReadonlyArray<{ readonly id: number; readonly name: string; readonly host: string; readonly port: number }>;
+  /** Where the configuration says that members are. */
+  readonly peers: readonly Peer[];
+  /** This node's, for clients. */
+  readonly clientPort: number;
+  /** The configuration names a peer port. */
+  readonly hasPeerPort: boolean;
   readonly peerBind: string;
   readonly peerPort: number;
   /** A snapshotter is to follow the log: the peer port is open even where there are no peers. */
@@ -49,6 +58,8 @@ export type ConsensusThreadMessage =
   | {
       readonly type: 'ready';
       readonly nodeId: number;
+      /** As this node knows them at its start. */
+      readonly members: readonly MemberAddress[];
       readonly clusterId: string;
       readonly lastIndex: number;
       readonly commit: number;
@@ -99,6 +110,22 @@ function failpointsOf(texts: readonly string[]): ReturnType<typeof failAfterSync
 /** Kept for as long as the thread lives: collected, it would stop recording. */
 const stallHistogram = watchStalls((workerData as ConsensusThreadData).stallResolutionMs);
 
+/** The members that the directory was made with, where they are now. */
+function membersOf(data: ConsensusThreadData, { members }: DataDirIdentity): MemberAddress[] {
+  return members.map(({ id, name, host = '127.0.0.1', port = data.peerPort, clientPort = data.clientPort }) =>
+    localAddress(data, members)({ id, name, host, peerPort: port, clientPort }));
+}
+
+/** `peers` in the configuration wins for those that it named when the directory was made: an operator may move a node. */
+function localAddress(data: ConsensusThreadData, made: DataDirIdentity['members']): (member: MemberAddress) => MemberAddress {
+  return (member) => {
+    const peer = data.peers.find(({ id }) => id === member.name);
+    const own = member.name === data.nodeName ? { clientPort: data.clientPort } : {};
+    if (peer === undefined || !made.some(({ id, name }) => id === member.id && name === member.name)) return { ...member, ...own };
+    return { ...member, host: peer.host, peerPort: peer.peerPort, clientPort: peer.clientPort ?? member.clientPort, ...own };
+  };
+}
+
 async function connectPeers(data: ConsensusThreadData, dataDir: DataDir, entropy: NodeEntropy, logger: Logger): Promise<TcpPeers> {
   const { nodeId, clusterId, incarnation, rejoining } = dataDir.identity;
   const peers = new TcpPeers({
@@ -108,7 +135,7 @@ async function connectPeers(data: ConsensusThreadData, dataDir: DataDir, entropy
     incarnation,
     rejoining: rejoining !== null,
     clusterSecret: data.clusterSecret,
-    peers: new Map(data.peers.map((peer) => [peer.id, { name: peer.name, host: peer.host, port: peer.port }])),
+    peers: new Map(),
     listenHost: data.peerBind,
     listenPort: data.peerPort,
     entropy,
@@ -127,21 +154,24 @@ async function main(): Promise<void> {
     nodeName: data.nodeName,
     ...(data.clusterId === '' ? {} : { clusterId: data.clusterId }),
   });
-  const members = new Map(dataDir.identity.members.map((member) => [member.id, member.name]));
-  const singleVoter = members.size === 1;
+  const members = membersOf(data, dataDir.identity);
+  const singleVoter = members.length === 1;
   const store = openLog(dataDir, singleVoter, logger, data.failpoints);
   const { nodeId, clusterId, incarnation, rejoining } = dataDir.identity;
   if (rejoining !== null) {
     logger.warn({ since: rejoining.since, reason: rejoining.reason }, 'this node rejoins as a replaced member: it does not vote until its peers have taken it in');
   }
   const entropy = new NodeEntropy();
-  const peers = singleVoter && !data.hasObservers ? undefined : await connectPeers(data, dataDir, entropy, logger);
+  const alone = singleVoter && !data.hasObservers && !data.hasPeerPort && store.meta(CONFIGURATIONS) === undefined;
+  const peers = alone ? undefined : await connectPeers(data, dataDir, entropy, logger);
   const electionTicks = Math.max(2, Math.round(data.electionMs / data.heartbeatMs));
   const consensus = new Consensus({
     id: nodeId,
     incarnation,
     rejoining: rejoining !== null,
-    members,
+    configuration: dataDir.identity.joined === true ? seedConfiguration(members) : initialConfiguration(members),
+    localAddress: localAddress(data, dataDir.identity.members),
+    unreachable: alone ? 'this node is alone and its peer port is closed: set peer-port in its configuration, restart it, and try again' : undefined,
     store,
     transport: peers ?? noPeers,
     observers: peers,
@@ -157,13 +187,19 @@ async function main(): Promise<void> {
     readConsistency: data.readConsistency,
     logKeepBytes: data.logKeepBytes,
     logKeepBytesMax: data.logKeepBytesMax,
+    // Not the only node any more: if its log is damaged one day, there are others to fetch it from.
+    onMembers: (now) => {
+      if (dataDir.identity.members.length > 1 || now.length === 1) return;
+      dataDir.updateIdentity({ joined: true, members: now.map(({ id, name, host, peerPort: port, clientPort }) => ({ id, name, host, port, clientPort })) });
+    },
     onRejoined: () => {
       dataDir.updateIdentity({ rejoining: null });
       peers?.setRejoining(false);
     },
   });
   const { base, lastIndex, hardState: { commit } } = store;
-  parent.postMessage({ type: 'ready', nodeId, clusterId, lastIndex, commit, base, stalls: stallHistogram } satisfies ConsensusThreadMessage);
+  const ready = { nodeId, members: consensus.raft.configuration.members.map(localAddress(data, dataDir.identity.members)) };
+  parent.postMessage({ type: 'ready', ...ready, clusterId, lastIndex, commit, base, stalls: stallHistogram } satisfies ConsensusThreadMessage);
   consensus.start();
 }
 

@@ -1,8 +1,9 @@
 // The command line: `holdfast serve | init | local | …`. Composition only; each command is a file beside this one.
 import { errorText, OperationalError } from '../base/errors.ts';
 import { importDump } from './import.ts';
-import { init } from './init.ts';
+import { init, join } from './init.ts';
 import { local } from './local.ts';
+import { addNode, members, removeNode } from './members-command.ts';
 import { takeOption } from './options.ts';
 import { restore } from './restore.ts';
 import { serve } from './serve.ts';
@@ -14,9 +15,12 @@ const USAGE = `holdfast ${VERSION}: a primary database that speaks Redis
 
   holdfast init  [FILE] [--directive value ...]   make this node's data directory, once
                  --rejoin yes                     ... for a member whose directory is lost: its peers take it in again
+                 --join HOST:PORT                 ... for a member that was added later, or whose cluster has had others come and go
   holdfast serve [FILE] [--directive value ...]   run this node
   holdfast local [--nodes N] [--port P] [--dir D] [--directive value ...]
                                                   run N nodes (3) on this machine, RESP on P, P+1, ... (6379), data under D (./data)
+  holdfast addnode NAME HOST:PEERPORT/PORT | removenode NAME | members   --to HOST:PORT [--password P]
+                                                  take a new member in, have one leave, or show who they are
   holdfast snapshotter [FILE] [--directive value ...]
                                                   follow the log, archive it and make snapshots (serve starts one by default)
   holdfast snapshot list | verify [--all] | export --out FILE.rdb   [--index N] STORE
@@ -52,15 +56,25 @@ async function run(argv: readonly string[]): Promise<void> {
       if (rejoin !== undefined && rejoin !== 'yes' && rejoin !== 'no') {
         throw new OperationalError('CONFIG', `command line: --rejoin is yes or no, not '${rejoin}'`);
       }
-      const identity = init(file, directives, rejoin === 'yes');
+      const through = takeOption(directives, 'join');
+      const identity = through === undefined ? init(file, directives, rejoin === 'yes') : await join(file, directives, through, rejoin === 'yes');
       process.stdout.write(
         `made the data directory of node ${identity.nodeName} in cluster ${identity.clusterId}` +
-          `${rejoin === 'yes' ? '; it asks its peers to be taken in again when it starts' : ''}\n`,
+          `${identity.rejoining !== null ? '; it asks its peers to be taken in again when it starts' : ''}\n`,
       );
       return;
     }
     case 'local':
       await local(args);
+      return;
+    case 'addnode':
+      await addNode(args);
+      return;
+    case 'removenode':
+      await removeNode(args);
+      return;
+    case 'members':
+      await members(args);
       return;
     case 'snapshotter': {
       const { file, directives } = split(args);

@@ -22,7 +22,6 @@ import { Config } from '../server/config.ts';
 import { peerPortOf } from '../server/config-directives.ts';
 import { loadConfig, type LoadedConfig } from '../server/config-file.ts';
 import { Server, type ProcessFacts } from '../server/server.ts';
-import { membersOf, type Member } from './cluster-layout.ts';
 import { nodeConfigFiles } from './config-files.ts';
 import { StoredSnapshots } from './snapshot-installer.ts';
 import { SnapshotterChild } from './snapshotter-child.ts';
@@ -45,7 +44,6 @@ export async function serve(file: string | undefined, directives: readonly strin
 
 class Node {
   readonly #loaded: LoadedConfig;
-  readonly #members: readonly Member[];
   readonly #logger: PinoLogger;
   readonly #clock = new NodeClock();
   readonly #entropy = new NodeEntropy();
@@ -61,7 +59,6 @@ class Node {
   constructor(loaded: LoadedConfig, args: readonly string[]) {
     this.#loaded = loaded;
     this.#args = args;
-    this.#members = membersOf(loaded.values);
     this.#logger = new PinoLogger({ ...this.#loggerOptions, thread: 'engine' });
   }
 
@@ -76,7 +73,7 @@ class Node {
     const ready = await this.#startConsensus(cell, consensusSide);
     const machine = this.#makeMachine();
     const config = new Config(this.#loaded, nodeConfigFiles, () => machine.settings);
-    const server = this.#makeServer(config, machine, ready.nodeId);
+    const server = this.#makeServer(config, machine, ready);
     const resolutionMs = this.#loaded.values['stall-resolution-ms'];
     server.node.stalls = { engine: new StallWatch(watchStalls(resolutionMs), resolutionMs), consensus: new StallWatch(ready.stalls, resolutionMs) };
     const engine = this.#makeEngine(config, machine, server, new PortEngineLink(engineSide), new SharedCellReader(cell), ready);
@@ -139,7 +136,9 @@ class Node {
       nodeName: values['node-id'],
       clusterId: values['cluster-id'],
       clusterSecret: values['cluster-secret'],
-      peers: this.#members.map(({ id, name, host, peerPort }) => ({ id, name, host, port: peerPort })),
+      peers: values.peers,
+      clientPort: values.port,
+      hasPeerPort: values['peer-port'] !== 0 || values.peers.length > 0,
       peerBind: values['peer-bind'][0] ?? '127.0.0.1',
       peerPort: peerPortOf(values),
       hasObservers: values['object-store'] !== '',
@@ -174,8 +173,7 @@ class Node {
     };
   }
 
-  #makeServer(config: Config, machine: Machine, nodeId: number): Server {
-    const { values } = this.#loaded;
+  #makeServer(config: Config, machine: Machine, { nodeId, clusterId, members }: ConsensusReady): Server {
     return new Server({
       config,
       table: machine.table,
@@ -183,9 +181,8 @@ class Node {
       entropy: this.#entropy,
       logger: this.#logger,
       nodeId,
-      members: this.#members.map(({ id, name, host, clientPort }) => ({
-        id, name, host, clientPort: name === values['node-id'] ? values.port : clientPort,
-      })),
+      clusterId,
+      members,
       runId: randomBytes(20).toString('hex'),
       version: VERSION,
       process: processFacts,

@@ -1,14 +1,16 @@
 // HOLDFAST: what Redis has no command for. The read level of a connection, the index that it has seen, the state of the group;
-// and, from snapshots.ts, snapshots.
+// and, from members.ts and snapshots.ts, the members and snapshots.
 import type { CommandContext } from './context.ts';
 import type { ReadConsistency } from './ports.ts';
 import type { CommandFlag, CommandSpec } from './spec.ts';
 import { NO_KEYS } from './spec.ts';
 import { Errors, wrongArity } from './errors.ts';
+import { MEMBERS_HELP, memberSubcommands } from './members.ts';
 import { snapshotSubcommands } from './snapshots.ts';
 import { replyHelp, replyUnknownSubcommand, textArgument } from './connection.ts';
 
 const HELP = [
+  ...MEMBERS_HELP.slice(0, 2),
   'INDEX',
   '    The log index of the newest state that this connection has written or seen,',
   '    for HOLDFAST READ causal on another connection or node.',
@@ -22,8 +24,10 @@ const HELP = [
   '    Reads see at least the state of that index, and never an older one than before.',
   'READ eventual',
   "    Reads see this node's state, however old.",
+  ...MEMBERS_HELP.slice(4),
   'PUBLISH <index> <term> <manifest> <sha256> <digest>',
   '    Have the log record a snapshot (for the snapshotter).',
+  ...MEMBERS_HELP.slice(2, 4),
   'SNAPSHOTS',
   '    The published snapshot, and what the snapshotter does.',
   'SNAPSHOTTER <json>',
@@ -82,6 +86,7 @@ function status({ reply, server }: CommandContext): void {
     ['state', raft.role],
     ['leader', raft.leaderName],
     ['leader-address', raft.leaderAddr],
+    ['cluster', raft.clusterId],
   ];
   const numbers: ReadonlyArray<readonly [string, number]> = [
     ['term', raft.term],
@@ -101,9 +106,11 @@ function status({ reply, server }: CommandContext): void {
   reply.bulkText('members');
   reply.array(raft.members.length);
   for (const member of raft.members) {
-    reply.map(6);
+    reply.map(7);
     reply.bulkText('name');
     reply.bulkText(member.name);
+    reply.bulkText('role');
+    reply.bulkText(member.role);
     reply.bulkText('host');
     reply.bulkText(member.host);
     reply.bulkText('client-port');
@@ -175,6 +182,7 @@ export const holdfastCommands = [
         complexity: 'O(N) where N is the number of members',
         handler: status,
       },
+      ...memberSubcommands,
       ...snapshotSubcommands,
       {
         ...common,

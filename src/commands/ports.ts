@@ -86,6 +86,7 @@ export interface ClientFilter {
 
 export interface RaftStatus {
   readonly nodeName: string;
+  readonly clusterId: string;
   readonly role: 'follower' | 'precandidate' | 'candidate' | 'leader';
   readonly leaderName: string;
   /** RESP address of the leader, host:port; '' when unknown. */
@@ -94,13 +95,32 @@ export interface RaftStatus {
   readonly commitIndex: number;
   readonly appliedIndex: number;
   readonly lastIndex: number;
+  /** A change of members is under way. */
+  readonly changing: boolean;
   readonly members: readonly RaftMemberStatus[];
 }
+
+/** leaving: a voter until the change that is under way is over. */
+export type MemberRole = 'voter' | 'learner' | 'leaving';
+
+/** For HOLDFAST MEMBERS. */
+export interface GroupMember extends RaftMemberStatus {
+  /** Raft id. */
+  readonly id: number;
+  readonly peerPort: number;
+  /** Of its data directory; empty if it was never met. */
+  readonly incarnation: string;
+}
+
+export type MemberChange =
+  | { readonly kind: 'add'; readonly name: string; readonly host: string; readonly peerPort: number; readonly clientPort: number }
+  | { readonly kind: 'remove'; readonly name: string };
 
 export interface RaftMemberStatus {
   readonly name: string;
   readonly host: string;
   readonly clientPort: number;
+  readonly role: MemberRole;
   /** Highest log index known to be on this member's disk; -1 when this node does not know (it is not the leader). */
   readonly matchIndex: number;
   readonly connected: boolean;
@@ -169,5 +189,9 @@ export interface ServerPort {
   findCommand(name: string): CommandSpec | undefined;
   /** Hands the leadership to `target` (undefined: to the member that is furthest along); calls back once another member leads, or with an error text. */
   transferLeadership(target: string | undefined, done: (error: string | undefined) => void): void;
+  /** The members, as of now. */
+  members(done: (members: readonly GroupMember[]) => void): void;
+  /** Has a member come or go; calls back when that is committed, or with an error text. */
+  changeMembers(change: MemberChange, done: (error: string | undefined) => void): void;
   setActiveExpire(enabled: boolean): void;
 }

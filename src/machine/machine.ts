@@ -7,6 +7,7 @@
 // - Entries are applied once each, in order, without gaps. Log time never goes back.
 // - A handler that throws gives an error reply on every node alike, and goes on.
 import { assert } from '../base/assert.ts';
+import { decodeConfiguration, type ConfigurationAt } from '../base/configuration.ts';
 import {
   ENTRY_HEADER_BYTES,
   EntryKind,
@@ -71,6 +72,8 @@ export interface MachineState {
   readonly hashKey: Uint8Array;
   readonly settings: ReadonlyArray<readonly [string, number]>;
   readonly published: PublishedRecord | undefined;
+  /** The newest one up to here; undefined where the log has none. Nothing that is applied depends on it, so it is not in the digest. */
+  readonly configuration: ConfigurationAt | undefined;
 }
 
 export class Machine {
@@ -96,6 +99,8 @@ export class Machine {
   timeMs = 0;
   lastCheckpointIndex = 0;
   #checkpointDigest: Digest = { low: 0, high: 0 };
+  /** For whoever starts from a snapshot: the members as of the last applied entry (MachineState). */
+  configuration: ConfigurationAt | undefined;
   /** Changes since the start, as Redis's server.dirty. */
   dirty = 0;
   /** Write commands applied, by name: for INFO commandstats. */
@@ -126,8 +131,12 @@ export class Machine {
     if (timeMs > this.timeMs) this.timeMs = timeMs;
     switch (entryKind(entry)) {
       case EntryKind.noop:
-      case EntryKind.membership:
         break;
+      case EntryKind.membership: {
+        const configuration = decodeConfiguration(EntryKind.membership, entry);
+        if (configuration !== undefined) this.configuration = { index, configuration };
+        break;
+      }
       case EntryKind.bootstrap:
         this.#bootstrap(entry);
         break;
@@ -150,6 +159,7 @@ export class Machine {
       hashKey: this.#hashKey,
       settings: REPLICATED_SETTING_NAMES.map((name) => [name, this.settings[name]] as const),
       published: this.publishing.newest,
+      configuration: this.configuration,
     };
   }
 
@@ -166,6 +176,7 @@ export class Machine {
   #take(state: MachineState, keyspace: Keyspace | undefined): void {
     this.#begin(state.databases, state.hashKey, state.settings, keyspace);
     this.publishing.restore(state.published);
+    this.configuration = state.configuration;
     this.appliedIndex = state.index;
     this.appliedTerm = state.term;
     this.timeMs = state.timeMs;

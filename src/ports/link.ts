@@ -6,6 +6,7 @@
 // - Messages arrive in the order sent, each exactly once, as long as both threads live.
 // - A Uint8Array in a message is handed over: the sender does not touch it again.
 
+import type { ConfigurationAt, MemberAddress } from '../base/configuration.ts';
 import type { LogBase } from '../base/log-base.ts';
 
 /** A snapshot by reference: the state after the entry at `index`; where to find it is for whoever restores it to read. */
@@ -38,11 +39,18 @@ export type EngineMessage =
   /** A record was applied that publishes this snapshot: the log may be cut up to there. */
   | { readonly type: 'published'; readonly snapshot: SnapshotReference }
   /** The engine holds a machine of a snapshot: the one that `restore` asked for, or the one that this node starts from. Answered by `installed`. */
-  | { readonly type: 'restored'; readonly base: LogBase }
+  | { readonly type: 'restored'; readonly base: LogBase; readonly configuration: ConfigurationAt | undefined }
   | { readonly type: 'restore-failed'; readonly index: number }
   /** The engine found its state to differ from the cluster's: hand over leadership. */
   | { readonly type: 'status'; readonly id: number }
+  /** A member comes or goes. Answered by `members-changed` when it is so, or is known not to have begun, or nobody can tell. */
+  | { readonly type: 'change-members'; readonly id: number; readonly change: MemberChange }
   | { readonly type: 'shutdown' };
+
+/** What an operator asks of the members. */
+export type MemberChange =
+  | { readonly kind: 'add'; readonly name: string; readonly host: string; readonly peerPort: number; readonly clientPort: number }
+  | { readonly kind: 'remove'; readonly name: string };
 
 /** A committed entry on its way to the engine: its bytes, or the number of the engine's own proposal that has them. */
 export interface CommittedEntry {
@@ -59,8 +67,11 @@ export interface CommittedEntry {
   readonly committedMs: number;
 }
 
-export interface MemberState {
-  readonly id: number;
+export interface MemberState extends MemberAddress {
+  /** leaving: a voter until the change that is under way is over. */
+  readonly role: 'voter' | 'learner' | 'leaving';
+  /** The data directory that it is known by; empty if it was never met. */
+  readonly incarnation: string;
   readonly match: number;
   readonly connected: boolean;
   /** Milliseconds since it was last heard from; -1 if never. */
@@ -101,7 +112,12 @@ export type ConsensusMessage =
       /** On disk. */
       readonly logBytes: number;
       readonly members: readonly MemberState[];
+      /** A change of members is under way, as far as this node knows. */
+      readonly changing: boolean;
     }
+  /** Who they are from now on; sent before anything else, and after every change. */
+  | { readonly type: 'members'; readonly members: readonly MemberAddress[] }
+  | { readonly type: 'members-changed'; readonly id: number; readonly error: string | undefined }
   /** Consensus has stopped accepting anything; the process ends with this text (empty: a clean stop). */
   | { readonly type: 'stopped'; readonly reason: string }
   /** The log store failed: nothing is acknowledged from here on. The node stays up for reads at the levels that allow it. */

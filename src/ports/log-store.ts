@@ -52,9 +52,9 @@ export interface LogStore {
   cut(to: number): void;
   /**
    * Forgets everything; the log is empty and begins behind `base`, where a snapshot ends. Written in order with the
-   * appends, in one transaction with `hardState`; `done` as for an append.
+   * appends, in one transaction with `hardState` and `meta`; `done` as for an append.
    */
-  reset(base: LogBase, hardState: HardState, done: (error?: Error) => void): void;
+  reset(base: LogBase, hardState: HardState, done: (error?: Error) => void, meta?: ReadonlyMap<string, Uint8Array>): void;
   /** The highest index that may be cut with about `bytes` of entries left behind it; the base where there are fewer. */
   cutKeeping(bytes: number): number;
   /** Bytes on disk, for INFO. */

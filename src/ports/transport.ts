@@ -11,8 +11,15 @@ export interface PeerIdentity {
   readonly rejoining: boolean;
 }
 
+/** Where a peer is. */
+export interface PeerAddress {
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+}
+
 export interface TransportEvents {
-  /** Decides whether to talk with a peer that has proved knowledge of the cluster secret; a text refuses it, and is sent to it. */
+  /** Decides whether to talk with a peer that has proved knowledge of the cluster secret, one of no known address included; a text refuses it, and is sent to it. */
   admit(peer: PeerIdentity): string | undefined;
   connected(peer: PeerIdentity): void;
   disconnected(nodeId: number): void;
@@ -23,6 +30,8 @@ export interface TransportEvents {
 
 export interface Transport {
   start(events: TransportEvents): void;
+  /** Those to connect with, by id, from now on; connections with others end. */
+  setPeers(peers: ReadonlyMap<number, PeerAddress>): void;
   /**
    * Sends a head (msgpack, small) and body parts (log entries). Small messages (no body) overtake big ones between chunks.
    * Dropped without an error if the peer is not connected or its queue is full.

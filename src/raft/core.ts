@@ -9,14 +9,14 @@
 //   lease), unless that leader consented (transfer). ticksSinceLeader says so whatever became of term and leader since.
 import { assert } from '../base/assert.ts';
 import type { LogBase } from '../base/log-base.ts';
+import { ConfigurationHistory } from './configuration.ts';
 import type { Leadership } from './leadership.ts';
 import { RaftLog } from './log.ts';
 import { makeMessage } from './message.ts';
 import type { MessageFields } from './message.ts';
-import { quorumMembers } from './quorum.ts';
 import type { Quorum } from './quorum.ts';
 import { ForwardedReads } from './read-only.ts';
-import type { Message, NodeId, RaftConfig, ReadState, Role, SnapshotOffer } from './types.ts';
+import type { Entry, Message, NodeId, RaftConfig, ReadState, Role, SnapshotOffer } from './types.ts';
 import { MessageType } from './types.ts';
 
 /**
@@ -34,9 +34,11 @@ export class RaftCore {
   readonly config: RaftConfig;
   readonly id: NodeId;
   readonly log: RaftLog;
-  readonly quorum: Quorum;
-  /** Every member but this node. */
-  readonly others: readonly NodeId[];
+  /** Of the log as it is, tail included. */
+  readonly configurations: ConfigurationHistory;
+  configurationsToHand = false;
+  /** Every member but this node, learners included. */
+  others: readonly NodeId[] = [];
   readonly muted = new Set<NodeId>();
   readonly forwarded: ForwardedReads;
 
@@ -80,14 +82,15 @@ export class RaftCore {
 
   constructor(config: RaftConfig) {
     const { electionTicks, heartbeatTicks, tickMs, leaseDriftMs, storage } = config;
-    assert(config.id >= 1 && config.voters.length >= 1, 'a node has an id and its group has voters');
+    assert(config.id >= 1, 'a node has an id');
     assert(heartbeatTicks >= 1 && electionTicks > heartbeatTicks, 'an election timeout spans several heartbeats');
     assert(leaseDriftMs >= 0 && leaseDriftMs < (electionTicks - 1) * tickMs, 'the lease is longer than its drift bound');
     assert(config.inflightMessagesMax >= 1 && config.inflightBytesMax >= 1, 'an append may be on its way');
     this.config = config;
     this.id = config.id;
-    this.quorum = [config.voters];
-    this.others = quorumMembers(this.quorum).filter((id) => id !== config.id);
+    this.configurations = new ConfigurationHistory(config.configurations);
+    assert(this.configurations.current.index <= storage.lastIndex, 'a configuration is in the log');
+    this.#countOthers();
     this.term = storage.hardState.term;
     this.vote = storage.hardState.vote;
     this.rejoining = config.rejoining;
@@ -101,12 +104,32 @@ export class RaftCore {
     this.#restartTimers();
   }
 
-  get isSingleVoter(): boolean {
-    return this.others.length === 0 && this.isMember(this.id);
+  get quorum(): Quorum {
+    return this.configurations.quorum;
   }
 
-  isMember(id: NodeId): boolean {
-    return this.quorum.some((voters) => voters.includes(id));
+  get isSingleVoter(): boolean {
+    return this.quorum.every((voters) => voters.length === 1 && voters[0] === this.id);
+  }
+
+  isVoter(id: NodeId): boolean {
+    return this.configurations.isVoter(id);
+  }
+
+  /** Puts entries at the end of the log, replacing everything from the first of them on; a configuration is in force at once. */
+  append(entries: readonly Entry[]): void {
+    this.log.append(entries);
+    if (this.configurations.append(entries, this.log.commit)) this.configurationChanged();
+  }
+
+  configurationChanged(): void {
+    this.configurationsToHand = true;
+    this.#countOthers();
+    this.leadership?.follow(this.others, this.configurations.current.index, this.config);
+  }
+
+  #countOthers(): void {
+    this.others = this.configurations.members.filter((id) => id !== this.id);
   }
 
   get keepsPromise(): boolean {

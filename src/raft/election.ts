@@ -19,7 +19,7 @@ export function tickElection(core: RaftCore): void {
  * may not: no voter, not trusted, leading already, or bound by a promise, which only the leader's consent lifts.
  */
 export function campaign(core: RaftCore, transfer: boolean): boolean {
-  if (core.role === 'leader' || core.rejoining || !core.isMember(core.id)) return false;
+  if (core.role === 'leader' || core.rejoining || !core.configurations.mayCampaign(core.id, core.log.commit)) return false;
   if (core.voteBlockedTicks > 0 || (!transfer && core.keepsPromise)) return false;
   if (transfer || core.isSingleVoter) becomeCandidate(core, transfer);
   else becomePreCandidate(core);
@@ -47,14 +47,17 @@ function becomeCandidate(core: RaftCore, transfer: boolean): void {
 
 function requestVotes(core: RaftCore, type: MessageType, term: number, transfer: boolean): void {
   const { lastIndex: index, lastTerm: logTerm } = core.log;
-  for (const id of core.others) core.send(type, id, { term, index, logTerm, transfer });
+  for (const id of core.others) if (core.isVoter(id)) core.send(type, id, { term, index, logTerm, transfer });
 }
 
-/** A vote or pre-vote request. Whoever keeps a promise to a leader ignores it and its term, so that it disturbs nothing. */
+/**
+ * A vote or pre-vote request. Whoever keeps a promise to a leader ignores it and its term, so that it disturbs nothing. Whether
+ * the candidate or this node is a voter is for the candidate's log to say: it may be ahead of this one (thesis 4.1).
+ */
 export function handleVoteRequest(core: RaftCore, m: Message): void {
   const isPreVote = m.type === MessageType.preVote;
   const consented = m.transfer && !isPreVote;
-  if (core.rejoining || core.voteBlockedTicks > 0 || !core.isMember(core.id)) return;
+  if (core.rejoining || core.voteBlockedTicks > 0) return;
   if (!consented && (core.role === 'leader' || core.keepsPromise)) return;
   if (!isPreVote && m.term > core.term) core.becomeFollower(m.term, 0);
   const free = core.vote === m.from || (core.vote === 0 && core.leader === 0) || (isPreVote && m.term > core.term);

@@ -31,7 +31,7 @@ export function handleAppend(core: RaftCore, m: Message): void {
   }
   const conflict = log.findConflict(m.entries);
   if (conflict >= 0) {
-    log.append(m.entries.slice(conflict));
+    core.append(m.entries.slice(conflict));
   }
   const last = m.index + m.entries.length;
   if (core.heartbeatCommitMax < last) core.heartbeatCommitMax = last;

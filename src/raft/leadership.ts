@@ -79,6 +79,18 @@ export class Leadership {
     for (const id of others) this.progress.set(id, new Progress(noopIndex, limits));
   }
 
+  /** The members are now these: those that are new are sent the log from `next` on. */
+  follow(others: readonly NodeId[], next: number, limits: ProgressLimits): void {
+    for (const id of this.progress.keys()) if (!others.includes(id)) this.progress.delete(id);
+    for (const id of others) {
+      if (this.progress.has(id)) continue;
+      const progress = new Progress(next, limits);
+      progress.reset(next, this.nextEpoch(), this.round);
+      this.progress.set(id, progress);
+    }
+    if (!this.progress.has(this.transferee)) this.transferee = 0;
+  }
+
   nextEpoch(): number {
     return ++this.#epoch;
   }

@@ -13,9 +13,12 @@
 // - A commit index without entries is sent at match, so that it may overtake entries; lost appends are found by silence.
 // - Snapshots go by reference: a follower answers when it has fetched and restored one, however long that takes.
 // - Round and read numbers take the place of etcd's opaque contexts.
+// - A configuration is in force from its append on, as in the thesis (etcd: from its application), and a joint one is always left at once.
 import { assert } from '../base/assert.ts';
 import { ENTRY_HEADER_BYTES } from '../base/entry.ts';
+import type { Configuration, ConfigurationAt } from '../base/configuration.ts';
 import type { LogBase } from '../base/log-base.ts';
+import { advanceChange, proposeChange } from './change.ts';
 import { RaftCore } from './core.ts';
 import { campaign, handleVoteRequest, handleVoteResponse, tickElection } from './election.ts';
 import { acceptLeader, handleAppend, handleHeartbeat, handleTimeoutNow } from './follower.ts';
@@ -26,7 +29,7 @@ import { committedInTerm, followerRead, handleReadIndexResponse, leaderRead, lea
 import { appendEntry, broadcastAppend, handleAppendResponse, handleHeartbeatResponse, hurry, maybeCommit, tellHeldCommit } from './replication.ts';
 import { handleSnapshot, handleSnapshotResponse, offerSnapshot, restored, restoreFailed } from './snapshot.ts';
 import { abortTransfer, beginTransfer, tickTransfer } from './transfer.ts';
-import type { Entry, HardState, Message, NodeId, ProposeResult, RaftConfig, RaftStatus, Ready, Role, SnapshotOffer } from './types.ts';
+import type { ChangeResult, ConfigurationChange, Entry, HardState, Message, NodeId, ProposeResult, RaftConfig, RaftStatus, Ready, Role, SnapshotOffer } from './types.ts';
 import { MessageType } from './types.ts';
 
 export class RaftNode {
@@ -100,12 +103,18 @@ export class RaftNode {
     for (const context of core.forwarded.tick(core.config.electionTicks)) core.readFailures.push(context);
     if (core.leadership === undefined) tickElection(core);
     else tickLeader(core, core.leadership);
+    this.#advance();
   }
 
   /** A message from a peer, or one of this node's own from messagesAfterPersist. Never throws for what a peer may send. */
   step(m: Message, nowMs: number): void {
-    const core = this.#core;
     this.#observe(nowMs);
+    this.#step(m);
+    this.#advance();
+  }
+
+  #step(m: Message): void {
+    const core = this.#core;
     if (!isAddressedProperly(core, m) || messageFault(m) !== undefined) {
       core.ignore();
       return;
@@ -147,6 +156,40 @@ export class RaftNode {
     return { ok: true, term: core.term, index };
   }
 
+  /** The voters and learners are to be these: as leader, and with no other change under way. Done when `configurationSettled`. */
+  proposeChange(change: ConfigurationChange, nowMs: number): ChangeResult {
+    this.#observe(nowMs);
+    const { leadership } = this.#core;
+    if (leadership === undefined) return { ok: false, reason: 'not-leader' };
+    const result = proposeChange(this.#core, leadership, change);
+    this.#advance();
+    return result;
+  }
+
+  /** From the newest that is committed on, or from before it; ascending. */
+  get configurations(): readonly ConfigurationAt[] {
+    return this.#core.configurations.list;
+  }
+
+  /** In force, committed or not. */
+  get configuration(): Configuration {
+    return this.#core.configurations.current.configuration;
+  }
+
+  /** The newest that is known to be committed. */
+  get committedConfiguration(): ConfigurationAt {
+    return this.#core.configurations.committed(this.#core.log.commit);
+  }
+
+  /** No change of members is under way, as far as this node knows. */
+  get configurationSettled(): boolean {
+    return this.#core.configurations.isSettled(this.#core.log.commit);
+  }
+
+  get isSingleVoter(): boolean {
+    return this.#core.isSingleVoter;
+  }
+
   /** A snapshot that is committed, for followers whose next entry is cut from the log; the newest counts. */
   offerSnapshot(offer: SnapshotOffer): void {
     offerSnapshot(this.#core, offer);
@@ -154,10 +197,11 @@ export class RaftNode {
 
   /**
    * The driver has the state up to `base`: of the snapshot in Ready.restore, or of one that it found by itself, which it
-   * knows to be committed. The log is reset behind it where it does not reach there; it never goes back.
+   * knows to be committed. The log is reset behind it where it does not reach there; it never goes back. `configuration` is
+   * the newest one up to there; without it the group had none but its first.
    */
-  restored(base: LogBase): void {
-    restored(this.#core, base);
+  restored(base: LogBase, configuration?: ConfigurationAt): void {
+    restored(this.#core, base, configuration);
   }
 
   /** The snapshot in Ready.restore can't be had; the leader will name one again. */
@@ -202,6 +246,7 @@ export class RaftNode {
     if (!core.muted.delete(id) || core.leadership === undefined) return;
     core.leadership.progress.get(id)?.forgetRounds(core.leadership.round);
     if (maybeCommit(core, core.leadership)) broadcastAppend(core, core.leadership);
+    this.#advance();
   }
 
   /** The member has a new, empty log: forgets what it acknowledged and probes it from scratch. Its earlier answers, still on their way, don't count. */
@@ -239,6 +284,7 @@ export class RaftNode {
     const core = this.#core;
     if (!core.log.persisted(term, index) || core.leadership === undefined) return;
     if (maybeCommit(core, core.leadership)) broadcastAppend(core, core.leadership);
+    this.#advance();
   }
 
   /**
@@ -271,6 +317,7 @@ export class RaftNode {
       core.readFailures.length > 0 ||
       core.restoreToHand !== undefined ||
       core.resetToHand !== undefined ||
+      core.configurationsToHand ||
       core.log.hasEntriesToHand ||
       core.log.commit !== this.#readyCommit ||
       this.#voteChanged() ||
@@ -292,6 +339,7 @@ export class RaftNode {
       ...(writesHardState ? { hardState } : {}),
       ...(reset === undefined ? {} : { reset }),
       ...(restore === undefined ? {} : { restore }),
+      ...(core.configurationsToHand ? { configurations: core.configurations.list } : {}),
       entries,
       messages: core.messages,
       messagesAfterPersist: core.messagesAfterPersist,
@@ -303,6 +351,7 @@ export class RaftNode {
     this.#readySoftState = softState;
     this.#readyCommit = core.log.commit;
     core.resetToHand = undefined;
+    core.configurationsToHand = false;
     core.restoreToHand = undefined;
     core.messages = [];
     core.messagesAfterPersist = [];
@@ -328,10 +377,13 @@ export class RaftNode {
       transferee: leadership?.transferee ?? 0,
       uncommittedBytes: leadership?.uncommitted.bytes ?? 0,
       ignoredMessages: core.ignoredMessages,
+      configuration: this.configuration,
+      configurationIndex: core.configurations.current.index,
       peers: core.others.map((id) => {
         const progress = leadership?.progress.get(id);
         return {
           id,
+          voter: this.configuration.voters.includes(id),
           match: progress?.match ?? 0,
           next: progress?.next ?? 0,
           state: progress?.state ?? 'unknown',
@@ -341,6 +393,11 @@ export class RaftNode {
         };
       }),
     };
+  }
+
+  #advance(): void {
+    const { leadership } = this.#core;
+    if (leadership !== undefined) advanceChange(this.#core, leadership);
   }
 
   #observe(nowMs: number): void {
@@ -365,10 +422,12 @@ export class RaftNode {
   }
 }
 
-/** From a member to this node; from this node itself only its own vote. */
+/**
+ * To this node; from this node itself only its own vote. Not only from members: who that is the log says, and the sender's may
+ * be ahead (thesis 4.1). Answers of others count in nothing.
+ */
 function isAddressedProperly(core: RaftCore, m: Message): boolean {
-  if (m.to !== core.id) return false;
-  return m.from === core.id ? m.type === MessageType.voteResponse : core.isMember(m.from);
+  return m.to === core.id && m.from >= 1 && (m.from !== core.id || m.type === MessageType.voteResponse);
 }
 
 /** A message of the current term. */

@@ -26,7 +26,7 @@ export function becomeLeader(core: RaftCore): void {
 export function appendEntry(core: RaftCore, leadership: Leadership, bytes: Uint8Array): number {
   const index = core.log.lastIndex + 1;
   sealEntry(bytes, core.term, index, core.log.lastTimeMs);
-  core.log.append([{ term: core.term, index, kind: entryKind(bytes), bytes }]);
+  core.append([{ term: core.term, index, kind: entryKind(bytes), bytes }]);
   leadership.uncommitted.add(index, bytes.length);
   return index;
 }

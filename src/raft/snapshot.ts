@@ -8,6 +8,7 @@
 //   acknowledges when that is on its disk.
 // - One snapshot at a time is restored; that it goes on is nobody's to hold up: leaders may change meanwhile.
 import { assert } from '../base/assert.ts';
+import type { ConfigurationAt } from '../base/configuration.ts';
 import type { LogBase } from '../base/log-base.ts';
 import type { RaftCore } from './core.ts';
 import type { Leadership } from './leadership.ts';
@@ -71,7 +72,7 @@ export function handleSnapshot(core: RaftCore, m: Message): void {
 }
 
 /** The driver has the state up to `base`, of a snapshot that was asked for or one that it found by itself. */
-export function restored(core: RaftCore, base: LogBase): void {
+export function restored(core: RaftCore, base: LogBase, configuration: ConfigurationAt | undefined): void {
   const { log } = core;
   assertSameHistory(core, base);
   if (base.term > core.term) core.becomeFollower(base.term, 0);
@@ -81,6 +82,8 @@ export function restored(core: RaftCore, base: LogBase): void {
     } else {
       assert(core.leadership === undefined, () => `a snapshot at ${base.index}/${base.term} is not in the log of the leader of term ${core.term}`);
       log.reset(base);
+      core.configurations.reset(configuration);
+      core.configurationChanged();
       core.resetToHand = base;
     }
     trustUpTo(core, base.index);

@@ -4,9 +4,10 @@ import type { Leadership } from './leadership.ts';
 import type { NodeId } from './types.ts';
 import { MessageType } from './types.ts';
 
-/** False when `to` can't take over. Another transfer under way is replaced. */
+/** False when `to` can't take over: a learner, or a voter on its way out. Another transfer under way is replaced. */
 export function beginTransfer(core: RaftCore, leadership: Leadership, to: NodeId): boolean {
   if (!leadership.progress.has(to) || core.muted.has(to)) return false;
+  if (!core.configurations.current.configuration.voters.includes(to)) return false;
   if (leadership.transferee === to) return true;
   leadership.transferee = to;
   leadership.transferTicks = 0;

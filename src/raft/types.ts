@@ -1,5 +1,6 @@
 // The types of the Raft core: what goes in, what comes out. The core is a function of its inputs: no sockets, files,
 // timers, promises or clocks; time and randomness are arguments. The model is etcd-io/raft; deviations are listed in raft.ts.
+import type { Configuration, ConfigurationAt, MemberAddress } from '../base/configuration.ts';
 import type { LogBase } from '../base/log-base.ts';
 
 /** Raft id of a member, ≥ 1; 0 means none. */
@@ -84,6 +85,8 @@ export interface Ready {
   readonly hardState?: HardState;
   /** Persist before `entries`, in one with `hardState`, which is then present: the log is empty and begins behind this, where a snapshot ends that was restored. */
   readonly reset?: LogBase;
+  /** Persist in one with `entries` (or with `reset`): the configurations of the log as it then is. Present when they changed. */
+  readonly configurations?: readonly ConfigurationAt[];
   /** Restore this snapshot, and say how that went (RaftNode.restored, restoreFailed). One at a time. */
   readonly restore?: SnapshotOffer;
   /** Persist, replacing everything from entries[0].index on. */
@@ -121,7 +124,8 @@ export interface RaftStorage {
 
 export interface RaftConfig {
   readonly id: NodeId;
-  readonly voters: readonly NodeId[];
+  /** As last persisted (Ready.configurations); what the node was made with, at index 0, if there are none. */
+  readonly configurations: readonly ConfigurationAt[];
   readonly storage: RaftStorage;
   /** Ticks without word from a leader before an election, at least; each election draws from [electionTicks, 2 × electionTicks). */
   readonly electionTicks: number;
@@ -153,8 +157,22 @@ export type ProposeResult =
   | { readonly ok: true; readonly term: number; readonly index: number }
   | { readonly ok: false; readonly reason: 'not-leader' | 'transferring' | 'uncommitted-limit' };
 
+/** Who is to vote and who to learn; `added` is the one of them who is no member yet. */
+export interface ConfigurationChange {
+  readonly voters: readonly NodeId[];
+  readonly learners: readonly NodeId[];
+  readonly added?: MemberAddress;
+}
+
+export type ChangeResult =
+  | { readonly ok: true; readonly term: number; readonly index: number }
+  /** 'change-under-way': another one, or none can begin until an entry of this term is committed. */
+  | { readonly ok: false; readonly reason: 'not-leader' | 'transferring' | 'change-under-way' };
+
 export interface PeerStatus {
   readonly id: NodeId;
+  /** Of the current configuration, not an outgoing one. */
+  readonly voter: boolean;
   readonly match: number;
   readonly next: number;
   /** 'unknown' unless this node leads. 'snapshot': it needs entries that are cut from this node's log. */
@@ -183,5 +201,8 @@ export interface RaftStatus {
   readonly uncommittedBytes: number;
   /** Messages that no correct peer sends. */
   readonly ignoredMessages: number;
+  /** In force, committed or not. */
+  readonly configuration: Configuration;
+  readonly configurationIndex: number;
   readonly peers: readonly PeerStatus[];
 }

@@ -75,11 +75,11 @@ export class CachedLog implements RaftStorage {
     this.#store.cut(to);
   }
 
-  reset(base: LogBase, hardState: HardState, done: (error?: Error) => void): void {
+  reset(base: LogBase, hardState: HardState, done: (error?: Error) => void, meta?: ReadonlyMap<string, Uint8Array>): void {
     this.#cache = [];
     this.#head = 0;
     this.#cacheBytes = 0;
-    this.#store.reset(base, hardState, done);
+    this.#store.reset(base, hardState, done, meta);
   }
 
   cutKeeping(bytes: number): number {

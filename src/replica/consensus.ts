@@ -6,64 +6,29 @@
 // - The commit index stands in the shared cell before any message or reply carries it.
 // - After the log store fails, nothing is sent, acknowledged or published as leader again.
 import { must } from '../base/assert.ts';
+import type { ConfigurationAt } from '../base/configuration.ts';
 import { EntryKind, entryTimeMs } from '../base/entry.ts';
 import { errorText } from '../base/errors.ts';
-import {
-  APPEND_MESSAGE_BYTES_MAX,
-  APPLY_WINDOW_BYTES,
-  INFLIGHT_BYTES_MAX,
-  INFLIGHT_MESSAGES_MAX,
-  LOG_CACHE_BYTES,
-  UNCOMMITTED_BYTES_MAX,
-} from '../base/limits.ts';
+import { APPEND_MESSAGE_BYTES_MAX, APPLY_WINDOW_BYTES, INFLIGHT_BYTES_MAX, LOG_CACHE_BYTES } from '../base/limits.ts';
 import type { LogBase } from '../base/log-base.ts';
-import type { Clock } from '../ports/clock.ts';
-import type { LeaseCellWriter } from '../ports/lease-cell.ts';
-import type { CommittedEntry, ConsensusLink, EngineMessage } from '../ports/link.ts';
-import type { Logger } from '../ports/logger.ts';
-import type { LogStore } from '../ports/log-store.ts';
-import type { ObserverTransport } from '../ports/observers.ts';
-import type { PeerIdentity, Transport } from '../ports/transport.ts';
+import type { CommittedEntry, EngineMessage } from '../ports/link.ts';
+import type { PeerIdentity } from '../ports/transport.ts';
 import { RaftNode } from '../raft/raft.ts';
 import { MessageType, type Entry, type Message, type Ready } from '../raft/types.ts';
 import { CachedLog } from './cached-log.ts';
+import type { ConsensusOptions } from './consensus-options.ts';
 import { CommitNews } from './commit-news.ts';
 import { Handover } from './handover.ts';
 import { LogFeedServer } from './log-feed.ts';
 import { LOG_KEEP_BYTES, LOG_KEEP_BYTES_MAX, LogKeeper } from './log-keeper.ts';
 import { Members } from './members.ts';
+import { MembershipChanges } from './membership-changes.ts';
 import { OwnProposals } from './own-proposals.ts';
+import { raftConfig } from './raft-config.ts';
 import { ReadRequests } from './read-requests.ts';
+import { Roster } from './roster.ts';
 import { StateNews } from './state-news.ts';
 import { decodePeerMessage, encodeForward, encodeForwardRefused, encodeRaftHead, raftBody } from './peer-message.ts';
-
-export interface ConsensusOptions {
-  readonly id: number;
-  readonly incarnation: string;
-  readonly rejoining: boolean;
-  /** Raft id → name of every member, self included. */
-  readonly members: ReadonlyMap<number, string>;
-  readonly store: LogStore;
-  readonly transport: Transport;
-  /** Those who follow the log and are no members; without it there are none. */
-  readonly observers?: ObserverTransport | undefined;
-  readonly link: ConsensusLink;
-  readonly clock: Clock;
-  readonly cell: LeaseCellWriter;
-  readonly logger: Logger;
-  /** A whole number in [0, bound), for election jitter. */
-  readonly random: (bound: number) => number;
-  readonly tickMs: number;
-  readonly electionTicks: number;
-  readonly heartbeatTicks: number;
-  readonly leaseDriftMs: number;
-  readonly readConsistency: 'lease' | 'quorum';
-  /** What is kept of the log for followers (log-keeper.ts). */
-  readonly logKeepBytes?: number;
-  readonly logKeepBytesMax?: number;
-  /** This node was taken in again under its incarnation: from now on it votes. Stores that beside the log. */
-  readonly onRejoined: () => void;
-}
 
 /** Bytes on their way to the leader above which nothing is forwarded to it. */
 const FORWARD_QUEUE_BYTES_MAX = INFLIGHT_BYTES_MAX;
@@ -76,6 +41,8 @@ export class Consensus {
   readonly #log: CachedLog;
   readonly #members: Members;
   readonly #handover: Handover;
+  readonly #roster: Roster;
+  readonly #changes: MembershipChanges;
   readonly #commitNews: CommitNews;
   readonly #stateNews: StateNews;
   readonly #feed: LogFeedServer | undefined;
@@ -101,26 +68,11 @@ export class Consensus {
     this.#log = new CachedLog(options.store, LOG_CACHE_BYTES);
     this.#delivered = options.store.base.index;
     this.#awaitsSnapshot = this.#delivered > 0;
-    this.#raft = new RaftNode({
-      id: options.id,
-      voters: [...options.members.keys()],
-      storage: this.#log,
-      electionTicks: options.electionTicks,
-      heartbeatTicks: options.heartbeatTicks,
-      tickMs: options.tickMs,
-      leaseDriftMs: options.leaseDriftMs,
-      appendBytesMax: APPEND_MESSAGE_BYTES_MAX,
-      inflightBytesMax: INFLIGHT_BYTES_MAX,
-      inflightMessagesMax: INFLIGHT_MESSAGES_MAX,
-      uncommittedBytesMax: UNCOMMITTED_BYTES_MAX,
-      readConsistency: options.readConsistency,
-      holdsCommit: true,
-      restarted: options.store.hardState.term > 0 || options.store.lastIndex > 0,
-      rejoining: options.rejoining,
-      random: options.random,
-    });
+    this.#raft = new RaftNode(raftConfig(options, this.#log));
+    this.#roster = new Roster({ localAddress: (member) => member, ...options, raft: this.#raft });
     this.#members = new Members(options, {
       raft: this.#raft,
+      roster: this.#roster,
       persist: (meta, then) => this.#append([], undefined, meta, then),
       remember: (meta) => {
         for (const [name, value] of meta) this.#meta.set(name, value);
@@ -132,6 +84,12 @@ export class Consensus {
     this.#reads = new ReadRequests(this.#raft, link, () => this.#logTimeMs());
     const { logKeepBytes: keepBytes = LOG_KEEP_BYTES, logKeepBytesMax: keepBytesMax = LOG_KEEP_BYTES_MAX } = options;
     this.#keeper = new LogKeeper({ log: this.#log, raft: this.#raft, logger, isConnected, keepBytes, keepBytesMax });
+    this.#changes = new MembershipChanges({
+      id, raft: this.#raft, clock, logger, isConnected, unreachable: options.unreachable,
+      electionMs: options.electionTicks * options.tickMs,
+      isPinned: (node) => this.#members.isPinned(node),
+      done: (request, error) => link.send({ type: 'members-changed', id: request, error }),
+    });
     this.#stateNews = new StateNews({ id, raft: this.#raft, link, isConnected });
     this.#commitNews = new CommitNews(this.#raft, clock, (input) => this.#guard(input));
     this.#feed = observers === undefined ? undefined : new LogFeedServer({
@@ -166,12 +124,13 @@ export class Consensus {
       connected: (peer) => this.#connections(() => this.#members.connected(peer)),
       disconnected: (nodeId) => this.#connections(() => this.#members.disconnected(nodeId)),
       message: (from, head, body) => this.#guard(() => this.#fromPeer(from, head, body)),
-      refused: (nodeId, reason) => this.#members.logRefusal(nodeId, reason, false),
+      refused: (nodeId, reason) => this.#guard(() => this.#members.refused(nodeId, reason)),
     });
+    this.#roster.start();
     this.#publish();
     this.#drain();
     // A single voter has nobody to wait for.
-    if (this.#options.members.size === 1) this.#guard(() => this.#raft.campaign());
+    if (this.#raft.isSingleVoter) this.#guard(() => this.#raft.campaign());
     this.#scheduleTick();
   }
 
@@ -186,6 +145,8 @@ export class Consensus {
       this.#guard(() => {
         this.#raft.tick(this.#now());
         this.#members.tick();
+        this.#roster.tick();
+        this.#changes.tick();
         this.#keeper.tick();
       });
       this.#scheduleTick();
@@ -237,17 +198,9 @@ export class Consensus {
         return;
       }
       case 'forward': {
-        const status = this.#raft.status();
-        if (status.term !== message.term || status.leader !== message.leader || !this.#members.isConnected(message.leader)) {
-          link.send({ type: 'forward-failed', id: message.id, reason: 'the leader changed or is not connected' });
-          return;
-        }
-        // Beyond that the transport drops it without a word, and its clients would be told UNCERTAIN.
-        if (transport.queuedBytes(message.leader) > FORWARD_QUEUE_BYTES_MAX) {
-          link.send({ type: 'forward-failed', id: message.id, reason: 'too much is on its way to the leader' });
-          return;
-        }
-        transport.send(message.leader, encodeForward(message.id, message.term, message.count), [message.records]);
+        const reason = this.#forwardRefusal(message.leader, message.term);
+        if (reason !== undefined) link.send({ type: 'forward-failed', id: message.id, reason });
+        else transport.send(message.leader, encodeForward(message.id, message.term, message.count), [message.records]);
         return;
       }
       case 'forward-refused':
@@ -260,7 +213,7 @@ export class Consensus {
         this.#keeper.published(message.snapshot);
         return;
       case 'restored':
-        this.#restored(message.base);
+        this.#restored(message.base, message.configuration);
         return;
       case 'restore-failed':
         this.#raft.restoreFailed(message.index);
@@ -272,6 +225,9 @@ export class Consensus {
       case 'transfer':
         this.#handover.transfer(message.target, (error) => link.send({ type: 'transferred', id: message.id, error }));
         return;
+      case 'change-members':
+        this.#changes.request(message.id, message.change);
+        return;
       case 'status':
         link.send(this.#members.status(message.id, this.#commit));
         return;
@@ -279,6 +235,13 @@ export class Consensus {
         this.#shutdown();
         return;
     }
+  }
+
+  #forwardRefusal(to: number, inTerm: number): string | undefined {
+    const { term, leader } = this.#raft;
+    if (term !== inTerm || leader !== to || !this.#members.isConnected(to)) return 'the leader changed or is not connected';
+    // Beyond that the transport drops it without a word, and its clients would be told UNCERTAIN.
+    return this.#options.transport.queuedBytes(to) > FORWARD_QUEUE_BYTES_MAX ? 'too much is on its way to the leader' : undefined;
   }
 
   #fromPeer(from: number, head: Uint8Array, body: readonly Uint8Array[]): void {
@@ -303,6 +266,9 @@ export class Consensus {
         return;
       case 'forward-refused':
         link.send({ type: 'forward-failed', id: decoded.id, reason: decoded.reason });
+        return;
+      case 'configuration':
+        this.#roster.told(decoded.at);
         return;
       case 'member':
         this.#members.attested(decoded.node, decoded.incarnation, decoded.index);
@@ -330,21 +296,35 @@ export class Consensus {
         while (!this.#halted && this.#raft.hasReady()) this.#handleReady(this.#raft.ready());
       }
       this.#feed?.committed();
+      this.#membersMoved();
     } finally {
       this.#draining = false;
     }
+  }
+
+  /** What follows for members from what is committed; a node that is none any more stops when all it had to say is said. */
+  #membersMoved(): void {
+    if (this.#halted) return;
+    this.#roster.committed();
+    this.#changes.settle();
+    const { removal } = this.#roster;
+    if (removal === undefined || this.#stopping) return;
+    this.#stopping = true;
+    this.#options.logger.warn({ reason: removal }, 'this node was removed from the cluster and stops; its directory is of no use any more');
+    this.#stop(removal);
   }
 
   #handleReady(ready: Ready): void {
     // Role first: a lease given up must be out of the cell before anything else happens.
     if (ready.softState !== undefined) this.#roleChanged(ready.softState);
     if (ready.commit > this.#commit) this.#commit = ready.commit;
+    if (ready.configurations !== undefined) this.#meta.set(...this.#roster.changed(ready.configurations));
     this.#publish();
     for (const message of ready.messages) this.#send(message);
     if (ready.restore !== undefined) this.#options.link.send({ type: 'restore', snapshot: ready.restore });
     if (ready.reset !== undefined) {
       this.#appendsInFlight++;
-      this.#log.reset(ready.reset, must(ready.hardState), (error) => this.#written(error, () => undefined));
+      this.#log.reset(ready.reset, must(ready.hardState), (error) => this.#written(error, () => undefined), new Map(this.#meta));
     }
     if (ready.hardState !== undefined || ready.entries.length > 0 || this.#meta.size > 0) {
       const after = ready.messagesAfterPersist;
@@ -416,9 +396,9 @@ export class Consensus {
   }
 
   /** The engine has the state up to `base`: it goes on from there, unless it has got further by the log meanwhile. */
-  #restored(base: LogBase): void {
+  #restored(base: LogBase, configuration: ConfigurationAt | undefined): void {
     const accepted = base.index > this.#delivered || (this.#awaitsSnapshot && base.index === this.#delivered);
-    this.#raft.restored(base);
+    this.#raft.restored(base, configuration);
     this.#members.caughtUp(base.index);
     if (base.index > this.#commit) this.#commit = base.index;
     this.#publish();

@@ -1,4 +1,5 @@
 // What an engine is made with, and what it asks of the server beside it.
+import type { MemberAddress } from '../base/configuration.ts';
 import type { LogBase } from '../base/log-base.ts';
 import type { ServerPort, SessionPort } from '../commands/ports.ts';
 import type { Bootstrap } from '../machine/bootstrap.ts';
@@ -26,6 +27,8 @@ export interface EngineHost {
   stateChanged(): void;
   /** Room again after `congested`. */
   uncongested(): void;
+  /** Who the members are, and where; before anything else, and after every change. */
+  membersChanged(members: readonly MemberAddress[]): void;
   /** Consensus has stopped; an empty reason is a clean stop. */
   stopped(reason: string): void;
 }

@@ -91,7 +91,7 @@ export class Engine implements ApplySink {
     this.machine = options.machine;
     this.logClock = new LogClock(options.clock);
     this.#gathering = new Gathering(options.clock, () => this.flush());
-    this.requests = new Requests(options.link);
+    this.requests = new Requests(options.link, options.host);
     this.#installation = new Installation(options.link, options.logger, options.installer);
     const machine = options.machine;
     this.reads = new Reads({
@@ -314,10 +314,10 @@ export class Engine implements ApplySink {
         this.#installed(message.accepted);
         return;
       case 'status':
-        this.requests.onStatus(message);
-        return;
       case 'transferred':
-        this.requests.onTransferred(message.id, message.error);
+      case 'members-changed':
+      case 'members':
+        this.requests.told(message);
         return;
       case 'stopped':
         this.#stopped = true;

@@ -25,7 +25,7 @@ export class Handover {
   /** The connected peer that has most of the log, or 0. */
   bestTarget(): number {
     const { raft, id, isConnected } = this.#options;
-    const peers = raft.status().peers.filter((peer) => isConnected(peer.id) && !peer.muted && peer.id !== id);
+    const peers = raft.status().peers.filter((peer) => peer.voter && isConnected(peer.id) && !peer.muted && peer.id !== id);
     peers.sort((a, b) => b.match - a.match);
     return peers[0]?.id ?? 0;
   }
@@ -39,8 +39,9 @@ export class Handover {
       done('this node is not the leader');
     } else if (target === 0) {
       done('no other member is connected');
+    } else if (!raft.transferLeadership(target)) {
+      done('that member cannot take over: it leads already, does not vote, or is being replaced');
     } else {
-      raft.transferLeadership(target);
       this.#await(
         () => raft.status().term > term || raft.status().role !== 'leader',
         (moved) => done(moved ? undefined : 'the target did not take over in time'),

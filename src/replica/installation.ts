@@ -67,8 +67,8 @@ export class Installation {
 
   #done(machine: Machine): void {
     this.#restored = machine;
-    const { appliedIndex: index, appliedTerm: term, timeMs } = machine;
-    this.#link.send({ type: 'restored', base: { index, term, timeMs } });
+    const { appliedIndex: index, appliedTerm: term, timeMs, configuration } = machine;
+    this.#link.send({ type: 'restored', base: { index, term, timeMs }, configuration });
   }
 
   /** Consensus has judged: the machine that takes over now, if it does. */

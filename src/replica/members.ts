@@ -11,13 +11,12 @@ import type { RaftNode } from '../raft/raft.ts';
 import type { Entry } from '../raft/types.ts';
 import { encodeMembership, Membership } from './membership.ts';
 import { encodeMember } from './peer-message.ts';
+import type { Roster } from './roster.ts';
 
 export interface MembersOptions {
   readonly id: number;
   readonly incarnation: string;
   readonly rejoining: boolean;
-  /** Raft id → name of every member, self included. */
-  readonly members: ReadonlyMap<number, string>;
   readonly store: LogStore;
   readonly transport: Transport;
   readonly clock: Clock;
@@ -28,6 +27,7 @@ export interface MembersOptions {
 
 export interface MembersHost {
   readonly raft: RaftNode;
+  readonly roster: Roster;
   /** Writes these values beside the log; `then` runs when they are on disk. */
   persist(meta: ReadonlyMap<string, Uint8Array>, then: () => void): void;
   /** These values go to disk with the next write. */
@@ -59,7 +59,7 @@ export class Members {
     this.#options = options;
     this.#host = host;
     this.#rejoining = options.rejoining;
-    this.#membership = new Membership(options, options.members, options.store);
+    this.#membership = new Membership(options, host.roster.book, options.store);
   }
 
   isConnected(node: number): boolean {
@@ -81,30 +81,46 @@ export class Members {
   }
 
   name(id: number): string {
-    return this.#options.members.get(id) ?? String(id);
+    return this.#host.roster.name(id);
   }
 
   /** The group as this node knows it. */
   status(id: number, commitIndex: number): ConsensusMessage {
-    const { members, store, id: self } = this.#options;
-    const { role, lastIndex, peers } = this.#host.raft.status();
-    const states = [...members.keys()].map((member): MemberState => {
-      if (member === self) return { id: member, match: lastIndex, connected: true, silentMs: 0 };
-      const match = role === 'leader' ? (peers.find((peer) => peer.id === member)?.match ?? -1) : -1;
-      return { id: member, match, connected: this.isConnected(member), silentMs: this.silentMs(member) };
+    const { store, id: self, incarnation } = this.#options;
+    const { raft, roster } = this.#host;
+    const { role, lastIndex, peers, configuration: { voters, learners } } = raft.status();
+    const members = roster.members.map((member): MemberState => {
+      const part = voters.includes(member.id) ? 'voter' : learners.includes(member.id) ? 'learner' : 'leaving';
+      if (member.id === self) return { ...member, role: part, incarnation, match: lastIndex, connected: true, silentMs: 0 };
+      const match = role === 'leader' ? (peers.find((peer) => peer.id === member.id)?.match ?? -1) : -1;
+      return {
+        ...member, role: part, incarnation: this.#membership.pin(member.id) ?? '',
+        match, connected: this.isConnected(member.id), silentMs: this.silentMs(member.id),
+      };
     });
-    return { type: 'status', id, firstIndex: store.firstIndex, lastIndex, commitIndex, logBytes: store.sizeBytes(), members: states };
+    return { type: 'status', id, firstIndex: store.firstIndex, lastIndex, commitIndex, logBytes: store.sizeBytes(), members, changing: !raft.configurationSettled };
+  }
+
+  /** The log names the data directory of this node that is connected: what it acknowledges stands for that. */
+  isPinned(node: number): boolean {
+    const peer = this.#connected.get(node);
+    return peer !== undefined && !peer.rejoining && this.#membership.logged(node) === peer.incarnation;
   }
 
   #now(): number {
     return this.#options.clock.monotonicMs();
   }
 
-  /** A proposal may have been refused (a transfer under way): a member that waits to be taken in is proposed again. */
+  /** A proposal may have been refused (a transfer under way): a member that waits to be taken in, or to learn, is proposed again. */
   tick(): void {
+    const { raft } = this.#host;
     for (const peer of this.#connected.values()) {
-      if (peer.rejoining && !this.#changesProposed.has(peer.nodeId)) this.#reconcile(peer);
+      if (!peer.rejoining && !raft.configuration.learners.includes(peer.nodeId)) continue;
+      if (!this.#changesProposed.has(peer.nodeId)) this.#reconcile(peer);
+      else if (peer.rejoining) this.#tellTakenIn(peer);
     }
+    // It was alone when it became the leader.
+    if (raft.configuration.learners.length > 0 && raft.role === 'leader') this.#pinSelf();
   }
 
   roleChanged(): void {
@@ -149,6 +165,12 @@ export class Members {
     return admission.reason;
   }
 
+  /** A peer refuses this node. */
+  refused(nodeId: number, reason: string): void {
+    this.#host.roster.refused(reason);
+    this.logRefusal(nodeId, reason, false);
+  }
+
   /** Peers try again many times a second; the operator hears of each reason once a minute. */
   logRefusal(nodeId: number, reason: string, byUs: boolean): void {
     const key = `${nodeId} ${byUs} ${reason}`;
@@ -181,6 +203,7 @@ export class Members {
   connected(peer: PeerIdentity): void {
     this.#connected.set(peer.nodeId, peer);
     this.heard(peer.nodeId);
+    this.#host.roster.meet(peer.nodeId);
     this.tellMembers(peer.nodeId);
     this.#reconcile(peer);
   }
@@ -188,6 +211,19 @@ export class Members {
   disconnected(nodeId: number): void {
     this.#connected.delete(nodeId);
     this.#host.raft.unreachable(nodeId);
+  }
+
+  /**
+   * This leader's own entry of this term takes the peer in again, and is committed. Where this node or the peer goes on from a
+   * snapshot that stands for it, neither of them meets the entry.
+   */
+  #tellTakenIn({ nodeId, incarnation }: PeerIdentity): void {
+    const { raft } = this.#host;
+    const index = this.#membership.loggedAt(nodeId);
+    if (raft.role !== 'leader' || this.#membership.logged(nodeId) !== incarnation || index === 0 || index > raft.commit) return;
+    this.#host.remember(this.#membership.attested(nodeId, incarnation, index) ?? []);
+    raft.unmute(nodeId);
+    this.#options.transport.send(nodeId, encodeMember(nodeId, incarnation, index), NO_BODY);
   }
 
   /** As leader: mutes a peer that rejoins, and has the log name every peer's data directory. */
@@ -236,7 +272,7 @@ export class Members {
 
   #pinSelf(): void {
     const { id, incarnation } = this.#options;
-    if (this.#membership.logged(id) === incarnation || this.#options.members.size === 1) return;
+    if (this.#membership.logged(id) === incarnation || this.#changesProposed.has(id) || this.#host.raft.configuration.members.length === 1) return;
     this.#proposeMembership({ op: 'pin', node: id, incarnation });
   }
 }

@@ -2,6 +2,7 @@
 // wiped disk from coming back as a voter that forgot, and the membership entries that move them.
 //
 // A pin is taken at first contact, on disk before anything that the peer says is used, and again from the log. Rules of `admit`:
+// - a member that was removed: refused, in words that it knows (saysRemoved);
 // - the pinned incarnation, or one that an entry in our log names: welcome;
 // - another one that asks to rejoin: welcome, but muted (it neither votes nor acknowledges) until the log names it;
 // - another one: refused, with the way out.
@@ -14,6 +15,7 @@
 import { EntryKind, ENTRY_HEADER_BYTES, entryIndex, makeEntry } from '../base/entry.ts';
 import type { LogStore } from '../ports/log-store.ts';
 import type { PeerIdentity } from '../ports/transport.ts';
+import type { MemberBook } from './member-book.ts';
 
 export interface MembershipChange {
   readonly op: 'pin' | 'replace';
@@ -30,6 +32,8 @@ const pinnedAtName = (node: number): string => `pinned-at:${node}`;
 const loggedName = (node: number): string => `logged:${node}`;
 const loggedAtName = (node: number): string => `logged-at:${node}`;
 
+export type KnownMembers = Pick<MemberBook, 'all' | 'find' | 'standing' | 'newest'>;
+
 export class Membership {
   readonly #self: { readonly id: number; readonly incarnation: string };
   /** Known by first contact or by a committed entry; on disk. */
@@ -40,40 +44,56 @@ export class Membership {
   readonly #logged = new Map<number, string>();
   /** Index of that entry; absent in a directory of before it was kept. */
   readonly #loggedAt = new Map<number, number>();
-  readonly #names: ReadonlyMap<number, string>;
+  readonly #book: KnownMembers;
+  readonly #store: LogStore;
+  /** Nodes whose values were read from the store. */
+  readonly #loaded = new Set<number>();
 
-  constructor(self: { id: number; incarnation: string }, names: ReadonlyMap<number, string>, store: LogStore) {
+  constructor(self: { id: number; incarnation: string }, book: KnownMembers, store: LogStore) {
     this.#self = self;
-    this.#names = names;
-    for (const id of names.keys()) {
-      const pin = store.meta(pinName(id));
-      if (pin !== undefined) this.#pins.set(id, decoder.decode(pin));
-      const pinnedAt = store.meta(pinnedAtName(id));
-      if (pinnedAt !== undefined) this.#pinnedAt.set(id, Number(decoder.decode(pinnedAt)));
-      const logged = store.meta(loggedName(id));
-      if (logged !== undefined) this.#logged.set(id, decoder.decode(logged));
-      const loggedAt = store.meta(loggedAtName(id));
-      if (loggedAt !== undefined) this.#loggedAt.set(id, Number(decoder.decode(loggedAt)));
-    }
+    this.#book = book;
+    this.#store = store;
+    for (const { id } of book.all) this.#load(id);
+  }
+
+  #load(id: number): void {
+    if (this.#loaded.has(id)) return;
+    this.#loaded.add(id);
+    const pin = this.#store.meta(pinName(id));
+    if (pin !== undefined) this.#pins.set(id, decoder.decode(pin));
+    const pinnedAt = this.#store.meta(pinnedAtName(id));
+    if (pinnedAt !== undefined) this.#pinnedAt.set(id, Number(decoder.decode(pinnedAt)));
+    const logged = this.#store.meta(loggedName(id));
+    if (logged !== undefined) this.#logged.set(id, decoder.decode(logged));
+    const loggedAt = this.#store.meta(loggedAtName(id));
+    if (loggedAt !== undefined) this.#loggedAt.set(id, Number(decoder.decode(loggedAt)));
   }
 
   /** The incarnation that the log gives this node, or undefined. */
   logged(node: number): string | undefined {
+    this.#load(node);
     return this.#logged.get(node);
   }
 
+  /** Index of the entry that says so; 0 where it was not kept. */
+  loggedAt(node: number): number {
+    this.#load(node);
+    return this.#loggedAt.get(node) ?? 0;
+  }
+
   pin(node: number): string | undefined {
+    this.#load(node);
     return this.#pins.get(node);
   }
 
   admit(peer: PeerIdentity): Admission {
-    const name = this.#names.get(peer.nodeId);
-    if (name === undefined) {
-      return { admit: false, reason: `node id ${peer.nodeId} is not a member of this cluster; check the peers directive on both sides` };
+    const name = this.#book.find(peer.nodeId)?.name ?? `with id ${peer.nodeId}`;
+    if (this.#book.standing(peer.nodeId) === 'removed') {
+      return { admit: false, reason: removalText(name, this.#book.newest.index) };
     }
     if (peer.rejoining) return { admit: true, muted: true };
-    const pin = this.#pins.get(peer.nodeId);
-    if (pin === undefined || pin === peer.incarnation || this.#logged.get(peer.nodeId) === peer.incarnation) {
+    const pin = this.pin(peer.nodeId);
+    if (pin === undefined || pin === peer.incarnation || this.logged(peer.nodeId) === peer.incarnation) {
       return { admit: true, muted: false };
     }
     return {
@@ -100,6 +120,7 @@ export class Membership {
   appended(entry: Uint8Array): ReadonlyMap<string, Uint8Array> | undefined {
     const change = decodeMembership(entry);
     if (change === undefined) return undefined;
+    this.#load(change.node);
     return this.#setLogged(change.node, change.incarnation, entryIndex(entry));
   }
 
@@ -125,7 +146,8 @@ export class Membership {
 
   /** A committed entry, here or at a peer, names this member's data directory; returns what to store if that is news. */
   attested(node: number, incarnation: string, index: number): ReadonlyMap<string, Uint8Array> | undefined {
-    if (!this.#names.has(node) || index <= (this.#pinnedAt.get(node) ?? 0)) return undefined;
+    this.#load(node);
+    if (index <= (this.#pinnedAt.get(node) ?? 0)) return undefined;
     this.#pins.set(node, incarnation);
     this.#pinnedAt.set(node, index);
     // What our log said before is out of date: an entry that it does not have, a snapshot's perhaps, took the member in anew.
@@ -144,6 +166,18 @@ export class Membership {
     }
     return told;
   }
+}
+
+const REMOVED = 'removed from the cluster:';
+
+/** What a peer that was removed is told, and stops for. */
+function removalText(name: string, index: number): string {
+  return `${REMOVED} node ${name} is no member any more, by entry ${index} of the log`;
+}
+
+/** Whether a peer refuses this node because it was removed. */
+export function saysRemoved(reason: string): boolean {
+  return reason.startsWith(REMOVED);
 }
 
 export function encodeMembership(change: MembershipChange): Uint8Array {

@@ -7,8 +7,10 @@
 //   [2, id, term, count]          records forwarded to the leader of `term`; body: one part, the records
 //   [3, id, term, reason]         the leader of `term` did not take the forwarded records `id`
 //   [4, node, incarnation, index] by the committed entry `index` member `node` is known with this data directory
+//   [7, index, configuration]     the committed entry `index` holds this configuration (src/base/configuration.ts), as JSON
 import { Packr } from 'msgpackr';
 import { copyBytes } from '../base/bytes.ts';
+import { configurationAtFrom, type ConfigurationAt } from '../base/configuration.ts';
 import { entryFault, entryIndex, entryKind, entryTerm } from '../base/entry.ts';
 import { NO_REFERENCE } from '../raft/message.ts';
 import { MessageType, type Entry, type Message, type NodeId } from '../raft/types.ts';
@@ -17,6 +19,7 @@ export type PeerMessage =
   | { readonly kind: 'raft'; readonly message: Message }
   | { readonly kind: 'forward'; readonly id: number; readonly term: number; readonly count: number; readonly records: Uint8Array }
   | { readonly kind: 'forward-refused'; readonly id: number; readonly term: number; readonly reason: string }
+  | { readonly kind: 'configuration'; readonly at: ConfigurationAt }
   | { readonly kind: 'member'; readonly node: number; readonly incarnation: string; readonly index: number };
 
 const packr = new Packr({ useRecords: false, int64AsType: 'number' });
@@ -44,6 +47,10 @@ export function encodeForwardRefused(id: number, term: number, reason: string): 
 
 export function encodeMember(node: number, incarnation: string, index: number): Uint8Array {
   return packr.pack([4, node, incarnation, index]);
+}
+
+export function encodeConfigurationNews({ index, configuration }: ConfigurationAt): Uint8Array {
+  return packr.pack([7, index, JSON.stringify(configuration)]);
 }
 
 /** The message, or a text that says what is wrong with it. Never throws. */
@@ -82,8 +89,20 @@ export function decodePeerMessage(
       if (!isCount(node) || typeof incarnation !== 'string' || !isCount(index)) return 'word of a member is malformed';
       return { kind: 'member', node, incarnation, index };
     }
+    case 7: {
+      const at = configurationAtFrom({ index: list[1], configuration: parsedJson(list[2]) });
+      return at === undefined ? 'word of a configuration is malformed' : { kind: 'configuration', at };
+    }
     default:
       return `unknown kind ${String(list[0])}`;
+  }
+}
+
+function parsedJson(text: unknown): unknown {
+  try {
+    return typeof text === 'string' ? JSON.parse(text) : undefined;
+  } catch {
+    return undefined;
   }
 }
 

@@ -101,6 +101,10 @@ export interface InfoRaft {
   readonly lastIndex: number;
   /** This node's log: the first entry that is kept, and its bytes on disk. */
   readonly log: { readonly firstIndex: number; readonly bytes: number };
+  /** Members that count, and members that learn. */
+  readonly voters: number;
+  readonly learners: number;
+  readonly changing: boolean;
   /** The other members, as far as the leader knows them; empty elsewhere. */
   readonly replicas: readonly InfoReplica[];
 }
@@ -339,6 +343,9 @@ function raftSection({ raft }: InfoSource): Field[] {
     ['raft_last_index', raft.lastIndex],
     ['raft_log_first_index', raft.log.firstIndex],
     ['raft_log_bytes', raft.log.bytes],
+    ['raft_voters', raft.voters],
+    ['raft_learners', raft.learners],
+    ['raft_members_changing', raft.changing ? 1 : 0],
   ];
 }
 

@@ -1,49 +1,35 @@
 // What session and read commands may ask of the node as a whole (ServerPort): clients, CONFIG, INFO, WAIT, CLIENT PAUSE,
-// leadership. Owns the pause and the last status that consensus reported; everything else belongs to the server.
+// leadership. Owns the pause; everything else belongs to the server.
 import type {
   ClientFilter,
   ClientInfo,
+  GroupMember,
+  MemberChange,
   RaftStatus,
   ServerPort,
   SessionPort,
 } from '../commands/ports.ts';
 import type { CommandSpec } from '../commands/spec.ts';
 import { RecordKind } from '../machine/record-codec.ts';
-import type { MemberState } from '../ports/link.ts';
 import type { NodeStalls } from '../ports/stall-meter.ts';
 import { NullReply } from '../resp/null-reply.ts';
 import type { Reply } from '../resp/reply.ts';
+import { Group } from './group.ts';
 import { buildInfo, type InfoDatabase, type InfoSource } from './info.ts';
 import type { ProcessFacts, Server } from './server.ts';
 import type { Session } from './session.ts';
 import { Snapshots } from './snapshots.ts';
 
-interface Waiter {
-  readonly session: number;
-  readonly index: number;
-  readonly replicas: number;
-  readonly deadlineMs: number;
-  readonly done: (count: number) => void;
-}
-
-/** How often consensus is asked for what only it knows, ms: for INFO, and while somebody WAITs. */
-const STATUS_IDLE_MS = 1000;
-const STATUS_WAITING_MS = 10;
 const nullReply = new NullReply();
 
 export class NodePort implements ServerPort {
   readonly #server: Server;
   #pausedUntilMs = 0;
   #pausedWritesOnly = false;
-  #members: readonly MemberState[] = [];
-  #lastIndex = 0;
-  #log = { firstIndex: 1, bytes: 0 };
-  #statusAskedMs = -Infinity;
-  #statusPending = false;
-  #waiters: Waiter[] = [];
   #shutdownAborts: (() => void)[] | undefined;
   #memoryPeak = 0;
   readonly startedAtMs: number;
+  readonly group: Group;
   readonly snapshots: Snapshots;
   /** Set once by whoever starts the threads; a simulated node has none. */
   stalls: NodeStalls | undefined;
@@ -51,6 +37,7 @@ export class NodePort implements ServerPort {
   constructor(server: Server) {
     this.#server = server;
     this.startedAtMs = server.options.clock.wallMs();
+    this.group = new Group(server, server.options.members);
     this.snapshots = new Snapshots({
       machine: () => server.engine.machine,
       hasObjectStore: server.options.config.values['object-store'] !== '',
@@ -137,31 +124,7 @@ export class NodePort implements ServerPort {
   }
 
   raft(): RaftStatus {
-    const { engine, options } = this.#server;
-    const { machine } = engine;
-    const leader = options.members.find((member) => member.id === engine.leader);
-    const self = options.members.find((member) => member.id === options.nodeId);
-    return {
-      nodeName: self?.name ?? String(options.nodeId),
-      role: engine.role,
-      leaderName: leader?.name ?? '',
-      leaderAddr: leader === undefined ? '' : `${leader.host}:${leader.clientPort}`,
-      term: engine.term,
-      commitIndex: engine.commitIndex,
-      appliedIndex: machine.appliedIndex,
-      lastIndex: Math.max(this.#lastIndex, engine.commitIndex),
-      members: options.members.map((member) => {
-        const state = this.#members.find((m) => m.id === member.id);
-        return {
-          name: member.name,
-          host: member.host,
-          clientPort: member.clientPort,
-          matchIndex: state?.match ?? -1,
-          connected: state?.connected ?? false,
-          lagMs: state?.silentMs ?? -1,
-        };
-      }),
-    };
+    return this.group.status();
   }
 
   // --- CONFIG
@@ -242,14 +205,7 @@ export class NodePort implements ServerPort {
   }
 
   waitReplicas(session: SessionPort, replicas: number, timeoutMs: number, done: (count: number) => void): void {
-    this.#waiters.push({
-      session: session.id,
-      index: session.lastIndex,
-      replicas,
-      deadlineMs: timeoutMs === 0 ? Infinity : this.monotonicMs() + timeoutMs,
-      done,
-    });
-    this.#askStatus();
+    this.group.wait(session, replicas, timeoutMs, done);
   }
 
   defer(session: SessionPort, start: (finish: () => void) => void): void {
@@ -279,15 +235,15 @@ export class NodePort implements ServerPort {
   }
 
   transferLeadership(target: string | undefined, done: (error: string | undefined) => void): void {
-    const member = target === undefined ? undefined : this.#server.options.members.find((m) => m.name === target);
-    if (target !== undefined && member === undefined) {
-      done(`ERR no member is named '${target}'`);
-      return;
-    }
-    this.#server.engine.requests.transfer(member?.id ?? 0, (error) => {
-      done(error === undefined ? undefined : `ERR ${error}`);
-      this.#server.flush();
-    });
+    this.group.transfer(target, done);
+  }
+
+  members(done: (members: readonly GroupMember[]) => void): void {
+    this.group.members(done);
+  }
+
+  changeMembers(change: MemberChange, done: (error: string | undefined) => void): void {
+    this.group.change(change, done);
   }
 
   setActiveExpire(enabled: boolean): void {
@@ -301,35 +257,7 @@ export class NodePort implements ServerPort {
     const { machine } = this.#server.engine;
     if (machine.bootstrapped) this.#memoryPeak = Math.max(this.#memoryPeak, machine.keyspace.usedBytes);
     if (this.snapshots.cron(nowMs, (session) => this.#server.sessions.has(session))) this.#server.flush();
-    if (nowMs - this.#statusAskedMs >= STATUS_IDLE_MS) this.#askStatus();
-  }
-
-  #askStatus(): void {
-    if (this.#statusPending) return;
-    this.#statusPending = true;
-    this.#statusAskedMs = this.monotonicMs();
-    this.#server.engine.requests.status((status) => {
-      this.#statusPending = false;
-      this.#members = status.members;
-      this.#lastIndex = status.lastIndex;
-      this.#log = { firstIndex: status.firstIndex, bytes: status.logBytes };
-      this.#settleWaiters();
-      this.#server.flush();
-      if (this.#waiters.length > 0) this.#server.options.clock.after(STATUS_WAITING_MS, () => this.#askStatus());
-    });
-  }
-
-  #settleWaiters(): void {
-    if (this.#waiters.length === 0) return;
-    const now = this.monotonicMs();
-    const { nodeId } = this.#server.options;
-    this.#waiters = this.#waiters.filter((waiter) => {
-      if (!this.#server.sessions.has(waiter.session)) return false;
-      const count = this.#members.filter((m) => m.id !== nodeId && m.match >= waiter.index && m.match >= 0).length;
-      if (count < waiter.replicas && now < waiter.deadlineMs) return true;
-      waiter.done(count);
-      return false;
-    });
+    this.group.cron(nowMs);
   }
 
   // --- INFO
@@ -438,7 +366,10 @@ export class NodePort implements ServerPort {
       commitIndex: raft.commitIndex,
       appliedIndex: raft.appliedIndex,
       lastIndex: raft.lastIndex,
-      log: this.#log,
+      log: this.group.log,
+      voters: raft.members.filter((member) => member.role === 'voter').length,
+      learners: raft.members.filter((member) => member.role === 'learner').length,
+      changing: raft.changing,
       replicas: raft.members
         .filter((member) => member.name !== raft.nodeName)
         .map((m) => ({ host: m.host, port: m.clientPort, connected: m.connected, matchIndex: m.matchIndex, lagMs: m.lagMs })),

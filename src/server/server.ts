@@ -4,6 +4,7 @@
 // What must hold:
 // - Whatever a client sends, only its own connection can be closed for it.
 // - A read runs only after `engine.reads` has allowed it, with the time that came with that.
+import type { MemberAddress } from '../base/configuration.ts';
 import { Prng } from '../base/prng.ts';
 import { INLINE_BYTES_MAX, MULTIBULK_COUNT_MAX } from '../base/limits.ts';
 import { CommandContext } from '../commands/context.ts';
@@ -29,13 +30,6 @@ import { Session } from './session.ts';
 import { Stats } from './stats.ts';
 import type { QueuedCommands } from './transaction.ts';
 
-export interface MemberAddress {
-  readonly id: number;
-  readonly name: string;
-  readonly host: string;
-  readonly clientPort: number;
-}
-
 /** What INFO says about the process and the machine. */
 export interface ProcessFacts {
   readonly rssBytes: number;
@@ -55,6 +49,8 @@ export interface ServerOptions {
   readonly entropy: Entropy;
   readonly logger: Logger;
   readonly nodeId: number;
+  readonly clusterId: string;
+  /** As of the start; consensus tells of changes. */
   readonly members: readonly MemberAddress[];
   readonly runId: string;
   readonly version: string;
@@ -277,7 +273,7 @@ export class Server implements EngineHost, ClientEvents {
       return `MISCONF the log of this node cannot be written (${engine.logFailure}); it takes no writes until it is mended and restarted`;
     }
     if (!engine.isLeader && engine.leader !== 0 && values['follower-writes'] !== 'forward') {
-      const leader = this.options.members.find((member) => member.id === engine.leader);
+      const leader = this.node.group.member(engine.leader);
       if (values['follower-writes'] === 'error' || leader === undefined) {
         return 'READONLY You can\'t write against a read only replica.';
       }
@@ -442,6 +438,10 @@ export class Server implements EngineHost, ClientEvents {
 
   server(): ServerPort {
     return this.node;
+  }
+
+  membersChanged(members: readonly MemberAddress[]): void {
+    this.node.group.membersChanged(members);
   }
 
   stateChanged(): void {

@@ -211,6 +211,8 @@ export class Restore {
       if (next !== undefined) break;
     }
     if (!machine.bootstrapped) throw new OperationalError('SNAPSHOT', `at that point the cluster had nothing yet: its log began after it; choose a later one`);
+    // Who the members of the old cluster were; the new one has its own.
+    machine.configuration = undefined;
     const endsEarly = target.kind === 'time' && next === undefined;
     return { machine, plan, digest: digestText(machine.digest()), entriesReplayed: machine.appliedIndex - from, next, endsEarly };
   }

@@ -16,6 +16,7 @@
 // Encodings of hashes and sorted sets need no place here: the RDB types tell packed ones from large ones.
 import { assert } from '../base/assert.ts';
 import { Crc64 } from '../base/crc64.ts';
+import { configurationAtFrom, type ConfigurationAt } from '../base/configuration.ts';
 import { OperationalError } from '../base/errors.ts';
 import { DATABASES_MAX } from '../base/limits.ts';
 import { publishedFrom, type PublishedRecord } from '../commands/publishing.ts';
@@ -163,6 +164,8 @@ interface Head {
   readonly settings: ReadonlyArray<readonly [string, number]>;
   /** Not there if no snapshot was published before. */
   readonly published?: PublishedRecord;
+  /** Not there if the members are those of the beginning. */
+  readonly configuration?: ConfigurationAt;
   readonly machineVersion: number;
   readonly digest: Digest;
   readonly rdbBytes: number;
@@ -170,7 +173,7 @@ interface Head {
 }
 
 function headOf({ state, machineVersion, digest, rdbBytes, rdbChecksum }: SidecarHead): Head {
-  const { index, term, timeMs, checkpoint, databases, settings, published } = state;
+  const { index, term, timeMs, checkpoint, databases, settings, published, configuration } = state;
   return {
     index,
     term,
@@ -180,6 +183,7 @@ function headOf({ state, machineVersion, digest, rdbBytes, rdbChecksum }: Sideca
     hashKey: Buffer.from(state.hashKey).toString('hex'),
     settings,
     ...(published === undefined ? {} : { published }),
+    ...(configuration === undefined ? {} : { configuration }),
     machineVersion,
     digest: { low: digest.low, high: digest.high },
     rdbBytes,
@@ -201,7 +205,9 @@ function headFrom(text: string): SidecarHead {
   if (!(databases >= 1 && databases <= DATABASES_MAX) || !(settings as readonly unknown[]).every(isSetting)) throw sidecarFault('its head has what no machine has');
   const published = publishedFrom(head.published);
   if (head.published !== undefined && published === undefined) throw sidecarFault('its record of the snapshot before is damaged');
-  const state = { index, term, timeMs, checkpoint, databases, hashKey, settings, published };
+  const configuration = configurationAtFrom(head.configuration);
+  if (head.configuration !== undefined && configuration === undefined) throw sidecarFault('what it says of the members is damaged');
+  const state = { index, term, timeMs, checkpoint, databases, hashKey, settings, published, configuration };
   return { state, machineVersion, digest, rdbBytes, rdbChecksum };
 }
 

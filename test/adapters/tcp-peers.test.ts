@@ -1,12 +1,12 @@
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { NodeEntropy } from '../../src/adapters/node-entropy.ts';
-import { PENDING_MAX, TcpPeers, clusterSecretWarning, type PeerAddress, type TcpPeersOptions } from '../../src/adapters/tcp-peers.ts';
+import { PENDING_MAX, TcpPeers, clusterSecretWarning, type TcpPeersOptions } from '../../src/adapters/tcp-peers.ts';
 import { OperationalError } from '../../src/base/errors.ts';
 import { INFLIGHT_BYTES_MAX, MiB } from '../../src/base/limits.ts';
 import { Prng } from '../../src/base/prng.ts';
 import type { Logger } from '../../src/ports/logger.ts';
-import type { PeerIdentity, TransportEvents } from '../../src/ports/transport.ts';
+import type { PeerAddress, PeerIdentity, TransportEvents } from '../../src/ports/transport.ts';
 
 const SECRET = 'a long enough secret of the cluster';
 const TIMINGS = { idleTimeoutMs: 600, handshakeTimeoutMs: 500, backoffMinMs: 10, backoffMaxMs: 80 };
@@ -327,13 +327,32 @@ describe('who does not belong', () => {
     expect(a.asked).toEqual([]);
   });
 
-  test('a node that is not in the book is told to be added', async () => {
+  test('a node that is not in the book is heard, if the receiver admits it, and answered once its address is known', async () => {
     const book = await addressBook(3);
     const a = await new Node(1, new Map([...book].filter(([id]) => id !== 3))).start();
+    a.admission = (peer) => (peer.nodeId === 3 ? 'unknown here' : undefined);
     const c = await new Node(3, book).start();
     await until(() => c.refusals.length > 0, 'it is told');
-    expect(c.refusals[0]).toEqual([1, expect.stringMatching(/node 3 is not among the peers of node 1 \(n1\)/)]);
+    expect(c.refusals[0]).toEqual([1, 'unknown here']);
     expect(a.received).toEqual([]);
+    a.admission = () => undefined;
+    await getsThrough(c, a, 1, 'hello');
+    expect(a.up.has(3)).toBe(false);
+    a.transport.setPeers(book);
+    await getsThrough(a, c, 3, 'and back');
+  });
+
+  test('a peer that is no longer in the book is left, one whose address changes is met there', async () => {
+    const [a, b, book] = await pair();
+    await bothUp(a, b);
+    const port = await freePort();
+    a.transport.setPeers(new Map([[1, book.get(1) as PeerAddress]]));
+    expect(a.up.has(2)).toBe(false);
+    a.send(2, 'nowhere');
+    const other = await new Node(2, new Map(book).set(2, { name: 'n2', host: '127.0.0.1', port })).start();
+    a.transport.setPeers(new Map(book).set(2, { name: 'n2', host: '127.0.0.1', port }));
+    await getsThrough(a, other, 2, 'there');
+    expect(b.heads()).toEqual([]);
   });
 
   test('an address that leads to another node is named', async () => {

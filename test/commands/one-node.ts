@@ -49,7 +49,7 @@ class InstantConsensus implements EngineLink, LeaseCellReader {
     else if (message.type === 'read-index') {
       setImmediate(() => this.#tell({ type: 'read-state', id: message.id, index: this.commit, timeMs: this.#timeMs }));
     } else if (message.type === 'status') {
-      const status = { firstIndex: 1, lastIndex: this.commit, commitIndex: this.commit, logBytes: 0, members: [] };
+      const status = { firstIndex: 1, lastIndex: this.commit, commitIndex: this.commit, logBytes: 0, members: [], changing: false };
       setImmediate(() => this.#tell({ type: 'status', id: message.id, ...status }));
     }
   }
@@ -155,8 +155,9 @@ export class OneNode {
     const facts = { rssBytes: 1, systemBytes: 1, userCpuSeconds: 0, systemCpuSeconds: 0, pid: 1, os: 'test', executable: 'test', nodeVersion: 'test' };
     this.server = new Server({
       config, table: machine.table, clock, entropy, logger: silent,
+      clusterId: 'c',
       nodeId: 1,
-      members: [{ id: 1, name: 'n1', host: '127.0.0.1', clientPort: 6379 }],
+      members: [{ id: 1, name: 'n1', host: '127.0.0.1', peerPort: 16379, clientPort: 6379 }],
       runId: '0'.repeat(40),
       version: 'test',
       process: () => facts,

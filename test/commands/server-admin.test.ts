@@ -162,7 +162,8 @@ describe('HOLDFAST', () => {
     expect(node.run('holdfast', 'index')).toBe(12);
     const status = node.run('holdfast', 'status') as unknown[];
     expect(status.slice(0, 8)).toEqual(['node', 'n1', 'state', 'leader', 'leader', 'n1', 'leader-address', '127.0.0.1:6379']);
-    expect(status[17]).toHaveLength(3);
+    expect(status.slice(8, 10)).toEqual(['cluster', 'c1']);
+    expect(status[19]).toHaveLength(3);
   });
 
   test('TRANSFER answers when another leads, and knows the members', () => {
@@ -175,6 +176,28 @@ describe('HOLDFAST', () => {
     node.server.onTransferred!('ERR timed out');
     expect(node.deferred()).toEqual({ error: 'ERR timed out' });
     expect(node.server.calls).toEqual(['transfer n2', 'transfer any']);
+  });
+
+  test('ADDNODE, REMOVENODE and MEMBERS', () => {
+    const node = new SessionHarness();
+    expect(node.fail('holdfast', 'addnode', 'a b', 'h:16379')).toMatch(/^ERR 'a b' is no name of a node/);
+    expect(node.fail('holdfast', 'addnode', 'n4', 'h:1')).toMatch(/^ERR 'h:1' is no address of a node/);
+    expect(node.run('holdfast', 'addnode', 'n4', 'h:16379')).toBeUndefined();
+    node.server.onTransferred!(undefined);
+    expect(node.deferred()).toBe('OK');
+    expect(node.run('holdfast', 'removenode', 'n2')).toBeUndefined();
+    node.server.onTransferred!('ERR no');
+    expect(node.deferred()).toEqual({ error: 'ERR no' });
+    expect(node.server.calls).toEqual([
+      'change {"kind":"add","name":"n4","host":"h","peerPort":16379,"clientPort":6379}', 'change {"kind":"remove","name":"n2"}',
+    ]);
+    expect(node.run('holdfast', 'members')).toBeUndefined();
+    const members = node.deferred() as unknown[][];
+    expect(members).toHaveLength(3);
+    expect(members[1]).toEqual([
+      'name', 'n2', 'role', 'voter', 'host', '10.0.0.2', 'directory', 'd2', 'id', 2, 'peer-port', 16380, 'client-port', 6380,
+      'match-index', 41, 'lag-ms', 1, 'connected', 1,
+    ]);
   });
 
   test('unknown subcommands', () => {

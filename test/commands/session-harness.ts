@@ -17,6 +17,8 @@ import type {
   ServerPort,
   SnapshotPort,
   SessionPort,
+  GroupMember,
+  MemberChange,
 } from '../../src/commands/ports.ts';
 import { ReplicatedSettings } from '../../src/commands/replicated-settings.ts';
 import { serverAdminCommands } from '../../src/commands/server-admin.ts';
@@ -116,6 +118,7 @@ export class FakeSession implements SessionPort {
 
 const THREE: RaftStatus = {
   nodeName: 'n1',
+  clusterId: 'c1',
   role: 'leader',
   leaderName: 'n1',
   leaderAddr: '127.0.0.1:6379',
@@ -123,10 +126,11 @@ const THREE: RaftStatus = {
   commitIndex: 41,
   appliedIndex: 40,
   lastIndex: 42,
+  changing: false,
   members: [
-    { name: 'n1', host: '127.0.0.1', clientPort: 6379, matchIndex: 42, connected: true, lagMs: 0 },
-    { name: 'n2', host: '10.0.0.2', clientPort: 6380, matchIndex: 41, connected: true, lagMs: 1.4 },
-    { name: 'n3', host: '10.0.0.3', clientPort: 6381, matchIndex: 7, connected: false, lagMs: 9000 },
+    { name: 'n1', host: '127.0.0.1', clientPort: 6379, role: 'voter', matchIndex: 42, connected: true, lagMs: 0 },
+    { name: 'n2', host: '10.0.0.2', clientPort: 6380, role: 'voter', matchIndex: 41, connected: true, lagMs: 1.4 },
+    { name: 'n3', host: '10.0.0.3', clientPort: 6381, role: 'voter', matchIndex: 7, connected: false, lagMs: 9000 },
   ],
 };
 
@@ -248,6 +252,13 @@ export class FakeServer implements ServerPort {
   }
   transferLeadership(target: string | undefined, done: (error: string | undefined) => void): void {
     this.calls.push(`transfer ${target ?? 'any'}`);
+    this.onTransferred = done;
+  }
+  members(done: (members: readonly GroupMember[]) => void): void {
+    done(this.status.members.map((member, i) => ({ ...member, id: i + 1, peerPort: member.clientPort + 10_000, incarnation: `d${i + 1}` })));
+  }
+  changeMembers(change: MemberChange, done: (error: string | undefined) => void): void {
+    this.calls.push(`change ${JSON.stringify(change)}`);
     this.onTransferred = done;
   }
   setActiveExpire(enabled: boolean): void {

@@ -128,10 +128,13 @@ describe('declarations', () => {
 const DIFFERENCES: ReadonlyMap<string, string> = new Map([
   ['client|no-touch', 'of Redis 7.2: newer clients send it when they connect'],
   ['holdfast', 'ours'],
+  ['holdfast|addnode', 'ours'],
   ['holdfast|help', 'ours'],
   ['holdfast|index', 'ours'],
+  ['holdfast|members', 'ours'],
   ['holdfast|publish', 'ours'],
   ['holdfast|read', 'ours'],
+  ['holdfast|removenode', 'ours'],
   ['holdfast|snapshots', 'ours'],
   ['holdfast|snapshotter', 'ours'],
   ['holdfast|status', 'ours'],

@@ -67,7 +67,7 @@ describe('what the documentation names is there', () => {
 
   test('directives', () => {
     // Options that are no directives: of the command line, and of the scripts.
-    const options = new Set(['nodes', 'rejoin', 'to', 'out', 'all', 'from', 'cluster', 'key-file', 'index', 'to-time', 'to-index', 'dry-run', 'force']);
+    const options = new Set(['nodes', 'rejoin', 'join', 'to', 'out', 'all', 'from', 'cluster', 'key-file', 'index', 'to-time', 'to-index', 'dry-run', 'force']);
     const scripts = files('scripts', '.mjs').map(read).join('\n');
     const flags = all((text) => matches(/(?:^|[\s`"])--([a-z][\w-]*)/g)(text));
     expect(flags.length).toBeGreaterThan(5);

@@ -13,7 +13,7 @@ import { RaftNode } from '../../src/raft/raft.ts';
 import { ForwardedReads, LeaderReads } from '../../src/raft/read-only.ts';
 import type { Entry, Ready } from '../../src/raft/types.ts';
 import { MessageType } from '../../src/raft/types.ts';
-import { SimDisk, textEntry } from './sim-node.ts';
+import { SimDisk, startOf, textEntry } from './sim-node.ts';
 
 function entry(index: number, term: number, text = '', timeMs = 0): Entry {
   const bytes = textEntry(text, timeMs);
@@ -379,7 +379,7 @@ describe('node', () => {
     disk.persist({ ...readyOf([]), hardState: { term: 3, vote: 0, commit } });
     const node = new RaftNode({
       id: 2,
-      voters: [1, 2, 3],
+      configurations: startOf(2, [1, 2, 3]),
       storage: disk,
       electionTicks: 10,
       heartbeatTicks: 1,
@@ -457,7 +457,7 @@ describe('node', () => {
     const disk = diskWith([entry(1, 1, 'a', 5_000)], 1);
     const node = new RaftNode({
       id: 1,
-      voters: [1],
+      configurations: startOf(1, [1]),
       storage: disk,
       electionTicks: 3,
       heartbeatTicks: 1,

@@ -1,16 +1,24 @@
-// Random groups of 3 and 5 under loss, duplication, reordering, partitions, slow disks, crashes that lose what was not
-// persisted, transfers, and logs that are cut at random, so that followers far behind start from snapshots. After every step what Raft promises is checked (thesis figure 3.2), and at the end, with
+// Random groups of 1 to 5 under loss, duplication, reordering, partitions, slow disks, crashes that lose what was not
+// persisted, transfers, logs that are cut at random, so that followers far behind start from snapshots, and members that come,
+// vote and go, any number of them in one change. Removed nodes go on running, and must disturb nothing. After every step what Raft promises is checked (thesis figure 3.2), and at the end, with
 // the network whole and everybody up, progress. A failure prints its seed; seeds that once failed run first.
-import { describe, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { assert, must } from '../../src/base/assert.ts';
 import { Prng } from '../../src/base/prng.ts';
-import type { Entry, Message, Ready, SnapshotOffer } from '../../src/raft/types.ts';
-import { SimNode, textEntry } from './sim-node.ts';
+import { decodeConfiguration, type ConfigurationAt } from '../../src/base/configuration.ts';
+import { quorumOf } from '../../src/raft/configuration.ts';
+import { quorumHas } from '../../src/raft/quorum.ts';
+import type { Entry, Message, RaftConfig, Ready, SnapshotOffer } from '../../src/raft/types.ts';
+import { MEMBERSHIP_BUGS } from './membership-bugs.ts';
+import { addressOf, SimNode, startOf, textEntry } from './sim-node.ts';
 
 const BUDGET_MS = 10_000;
 const STEPS = 3_000;
 const TICK_MS = 100;
+/** Nodes that there ever are in a group. */
+const NODES_MAX = 8;
 const FAILED_ONCE: readonly number[] = [];
+const BUG_SEEDS_MAX = 300;
 
 interface Read {
   readonly node: number;
@@ -37,48 +45,94 @@ class World {
   loss = 0;
   readsServed = 0;
   resets = 0;
+  changes = 0;
   published = 0;
   readonly #cuts: boolean;
-
-  #holdsCommit = false;
+  /** Of a step in a hundred thousand: how often the members change. */
+  readonly #changeChance: number;
+  readonly #voters: readonly number[];
+  readonly #sees: 'handed-over' | 'durable';
+  readonly #config: (id: number) => Omit<RaftConfig, 'storage' | 'restarted' | 'rejoining'>;
 
   constructor(seed: number) {
     this.prng = new Prng(seed);
-    const voters = Array.from({ length: this.prng.pick([3, 3, 5]) }, (_, at) => at + 1);
+    this.#changeChance = this.prng.pick([0, 0.01, 0.03]);
+    const voters = Array.from({ length: this.#changeChance === 0 ? this.prng.pick([3, 3, 5]) : this.prng.pick([1, 2, 3, 3, 5]) }, (_, at) => at + 1);
+    this.#voters = voters;
     const readConsistency = this.prng.pick(['lease', 'quorum'] as const);
-    const sees = this.prng.pick(['handed-over', 'durable'] as const);
+    this.#sees = this.prng.pick(['handed-over', 'durable'] as const);
     const appendBytesMax = this.prng.pick([60, 200, 1 << 20]);
     const electionTicks = this.prng.pick([3, 6, 10]);
     const inflightMessagesMax = this.prng.pick([1, 3, 256]);
-    this.#holdsCommit = this.prng.chance(0.5);
+    const holdsCommit = this.prng.chance(0.5);
     this.#cuts = this.prng.chance(0.7);
-    for (const id of voters) {
-      const config = {
-        id,
-        voters,
-        electionTicks,
-        heartbeatTicks: 1,
-        tickMs: TICK_MS,
-        leaseDriftMs: 1,
-        appendBytesMax,
-        inflightBytesMax: 1 << 20,
-        inflightMessagesMax,
-        uncommittedBytesMax: 5_000,
-        readConsistency,
-        holdsCommit: this.#holdsCommit,
-        // Often the shortest timeout, which is where leases and promises meet. (Never so for the origin of read numbers:
-        // seed 1724298681 showed a stale read where two lives of a node had the same.)
-        random: (bound: number) => (bound <= electionTicks && this.prng.chance(0.5) ? 0 : this.prng.below(bound)),
-      };
-      this.nodes.push(new SimNode(config, sees));
-      this.#nextTickMs.set(id, this.prng.below(TICK_MS));
+    this.#config = (id) => ({
+      id,
+      configurations: startOf(id, voters),
+      electionTicks,
+      heartbeatTicks: 1,
+      tickMs: TICK_MS,
+      leaseDriftMs: 1,
+      appendBytesMax,
+      inflightBytesMax: 1 << 20,
+      inflightMessagesMax,
+      uncommittedBytesMax: 5_000,
+      readConsistency,
+      holdsCommit,
+      // Often the shortest timeout, which is where leases and promises meet. (Never so for the origin of read numbers:
+      // seed 1724298681 showed a stale read where two lives of a node had the same.)
+      random: (bound: number) => (bound <= electionTicks && this.prng.chance(0.5) ? 0 : this.prng.below(bound)),
+    });
+    for (const id of voters) this.#addNode(id);
+  }
+
+  #addNode(id: number): void {
+    const node = new SimNode(this.#config(id), this.#sees);
+    node.configurationAt = (index) => this.#configurationAt(index);
+    this.nodes.push(node);
+    this.#nextTickMs.set(id, this.#nowMs + this.prng.below(TICK_MS));
+  }
+
+  /** The newest configuration that was committed up to there; undefined for that of the beginning. */
+  #configurationAt(upTo: number): ConfigurationAt | undefined {
+    for (let index = Math.min(upTo, this.committed.length); index > 0; index--) {
+      const { kind, bytes } = must(this.committed[index - 1]);
+      const configuration = decodeConfiguration(kind, bytes);
+      if (configuration !== undefined) return { index, configuration };
     }
+    return undefined;
+  }
+
+  /** The members of the group as it was last committed. */
+  get members(): SimNode[] {
+    const { voters, outgoing, learners } = (this.#configurationAt(this.committed.length) ?? must(startOf(1, this.#voters)[0])).configuration;
+    const ids = new Set([...voters, ...outgoing, ...learners]);
+    return this.nodes.filter((node) => ids.has(node.id));
+  }
+
+  /** Any of the members, and perhaps a new one, are to vote or to learn. */
+  #change(node: SimNode): void {
+    if (!node.up || node.raft.role !== 'leader') return;
+    const { prng } = this;
+    const { members, lastId, voters: before } = node.raft.configuration;
+    const added = lastId < NODES_MAX && prng.chance(0.4) ? addressOf(lastId + 1) : undefined;
+    const ids = prng.shuffle([...members.map(({ id }) => id), ...(added === undefined ? [] : [added.id])]);
+    const kept = ids.filter(() => prng.chance(lastId === NODES_MAX ? 0.95 : 0.8));
+    const voters = kept.filter(() => prng.chance(0.8));
+    if (voters.length === 0) return;
+    // Nobody goes back to learning.
+    const learners = kept.filter((id) => !voters.includes(id) && !before.includes(id));
+    const result = node.raft.proposeChange({ voters, learners, ...(added === undefined || !kept.includes(added.id) ? {} : { added }) }, this.#nowMs);
+    if (!result.ok) return;
+    this.changes++;
+    if (added !== undefined && kept.includes(added.id) && this.nodes.length < added.id) this.#addNode(added.id);
   }
 
   step(): void {
     const { prng } = this;
     const leader = this.nodes.find((candidate) => candidate.up && candidate.raft.role === 'leader');
     const node = leader !== undefined && prng.chance(0.4) ? leader : prng.pick(this.nodes);
+    if (prng.chance(this.#changeChance)) this.#change(node);
     const dice = prng.below(1000);
     if (dice < 250) this.passTime(prng.chance(0.1) ? prng.between(50, 500) : prng.between(1, 40));
     else if (dice < 650) this.deliverSome(prng.between(1, 8));
@@ -121,7 +175,7 @@ class World {
       node.raft.offerSnapshot(offer);
       const to = Math.min(offer.index, persistedIndex);
       if (this.#cuts && to > baseOf(node) && node.disk.holds(to, must(node.raft.entryTerm(to)))) node.disk.compact(prng.between(baseOf(node) + 1, to));
-    } else if (prng.chance(0.1)) node.raft.restored({ ...offer, timeMs: 0 });
+    } else if (prng.chance(0.1)) node.raft.restored({ ...offer, timeMs: 0 }, this.#configurationAt(offer.index));
   }
 
   #offer(): SnapshotOffer | undefined {
@@ -244,7 +298,7 @@ class World {
     }
     for (let index = this.committed.length + 1; index <= node.raft.commit; index++) {
       this.committed.push(must(node.raft.entries(index, index, 0)[0]));
-      this.#checkDurable(index);
+      this.#checkDurable(node, index);
     }
     for (const state of ready.readStates) {
       const read = must(this.#reads.get(state.context), `read ${state.context} is answered once`);
@@ -263,11 +317,12 @@ class World {
     }
   }
 
-  /** Committed is on a majority of disks. */
-  #checkDurable(index: number): void {
+  /** Committed is on a majority of the disks of voters, by the configuration of who knows first, which is the leader. */
+  #checkDurable(leader: SimNode, index: number): void {
     const entry = must(this.committed[index - 1]);
-    const count = this.nodes.filter((node) => node.disk.holds(index, entry.term)).length;
-    assert(count * 2 > this.nodes.length, `entry ${index} is committed and on ${count} disks of ${this.nodes.length}`);
+    const holders = this.nodes.filter((node) => node.disk.holds(index, entry.term)).map((node) => node.id);
+    const quorum = quorumOf(leader.raft.configuration);
+    assert(quorumHas(quorum, (id) => holders.includes(id)), `entry ${index} is committed and on the disks of ${holders.join()} with quorum ${JSON.stringify(quorum)}`);
   }
 
   /** Nobody but the latest leader holds a lease, and it knows all that is committed. */
@@ -320,7 +375,7 @@ class World {
         if (offer !== undefined && offer.index <= node.raft.commit) node.raft.offerSnapshot(offer);
       }
       this.settle();
-      const least = Math.min(...this.nodes.map((node) => node.raft.commit));
+      const least = Math.min(...this.members.map((node) => node.raft.commit));
       if (least > target + 3 && this.#leaders.size > 0) {
         this.#checkReadsEnd();
         return;
@@ -378,17 +433,41 @@ describe('random groups', () => {
     let committed = 0;
     let reads = 0;
     let resets = 0;
+    let changes = 0;
     while (performance.now() < end) {
       const world = runSeed(Math.floor(Math.random() * 2 ** 32));
       runs++;
       committed += world.committed.length;
       reads += world.readsServed;
       resets += world.resets;
+      changes += world.changes;
     }
     // A group that commits and reads next to nothing would keep every promise.
     assert(committed > runs * 20, `${committed} entries were committed in ${runs} runs`);
     assert(reads > runs * 5, `${reads} reads were served in ${runs} runs`);
     assert(resets > runs / 4, `${resets} logs began behind a snapshot in ${runs} runs`);
-    console.info(`raft random: ${runs} runs, ${committed} entries committed, ${reads} reads served, ${resets} starts from snapshots`);
+    assert(changes > runs, `members changed ${changes} times in ${runs} runs`);
+    console.info(`raft random: ${runs} runs, ${committed} entries committed, ${reads} reads served, ${resets} starts from snapshots, ${changes} changes of members`);
+  }, 60_000);
+});
+
+describe('what is broken on purpose is found', () => {
+  test.each(MEMBERSHIP_BUGS.map(({ name, breaks }) => [name, breaks] as const))('%s', (_name, breaks) => {
+    const mend = breaks();
+    try {
+      const found = (): boolean => {
+        for (let seed = 1; seed <= BUG_SEEDS_MAX; seed++) {
+          try {
+            runSeed(seed);
+          } catch {
+            return true;
+          }
+        }
+        return false;
+      };
+      expect(found()).toBe(true);
+    } finally {
+      mend();
+    }
   }, 60_000);
 });

@@ -9,9 +9,10 @@
 // `persist` ends them one by one. Messages wait in the network, one queue a link, until delivered. `quiet` before a
 // command hides what it prints. Time is one clock, which moves a tick (100 ms) with every tick.
 import { assert, must } from '../../src/base/assert.ts';
-import type { Message, Ready, SnapshotOffer } from '../../src/raft/types.ts';
+import type { ConfigurationAt } from '../../src/base/configuration.ts';
+import type { ConfigurationChange, Message, Ready, SnapshotOffer } from '../../src/raft/types.ts';
 import { MessageType } from '../../src/raft/types.ts';
-import { entryText, SimNode, textEntry } from './sim-node.ts';
+import { addressOf, configurationText, entryText, SimNode, startOf, textEntry } from './sim-node.ts';
 
 const TICK_MS = 100;
 
@@ -63,6 +64,8 @@ export class ScriptRunner {
   #aside = new Map<string, Message[]>();
   #cut = new Set<string>();
   #manualPersist = new Set<number>();
+  /** What snapshots say of the members. */
+  #configurations = new Map<number, ConfigurationAt>();
   /** Commit last printed, by node. */
   #commits = new Map<number, number>();
   #nowMs = 0;
@@ -138,6 +141,22 @@ export class ScriptRunner {
     unmute: ([id, peer]) => this.#node(id).raft.unmute(Number(peer)),
     reset: ([id, peer]) => this.#node(id).raft.resetProgress(Number(peer)),
     unreachable: ([id, peer]) => this.#node(id).raft.unreachable(Number(peer)),
+    /** Node 4 is to learn, to vote, or to go: `add 1 4`, `promote 1 4`, `remove 1 4`. */
+    add: ([id, member]) =>
+      this.#change(id, ({ voters, learners }) => ({ voters, learners: [...learners, Number(member)], added: addressOf(Number(member)) })),
+    promote: ([id, member]) =>
+      this.#change(id, ({ voters, learners }) => ({ voters: [...voters, Number(member)], learners: learners.filter((other) => other !== Number(member)) })),
+    remove: ([id, member]) =>
+      this.#change(id, ({ voters, learners }) => ({
+        voters: voters.filter((other) => other !== Number(member)),
+        learners: learners.filter((other) => other !== Number(member)),
+      })),
+    members: (ids) => {
+      for (const id of ids) {
+        const { configuration, configurationIndex } = this.#node(id).raft.status();
+        this.#print(`${id} at ${configurationIndex}: ${configurationText(configuration)}${this.#node(id).raft.configurationSettled ? '' : ', under way'}`);
+      }
+    },
     compact: ([id, to]) => this.#node(id).disk.compact(Number(to)),
     offer: ([id, at]) => this.#node(id).raft.offerSnapshot(this.#snapshotAt(this.#node(id), Number(at))),
     restored: ([id]) => this.#answer(this.#node(id).endRestore(true)),
@@ -152,15 +171,22 @@ export class ScriptRunner {
     log: ([id]) => this.#log(this.#node(id)),
   };
 
+  #change(id: string | undefined, make: (from: ConfigurationChange) => ConfigurationChange): void {
+    const { raft } = this.#node(id);
+    const result = raft.proposeChange(make(raft.configuration), this.#nowMs);
+    if (!result.ok) this.#print(`${id} refuses: ${result.reason}`);
+  }
+
   #cluster(options: Map<string, string>): void {
-    for (const part of [this.#nodes, this.#queues, this.#aside, this.#cut, this.#manualPersist, this.#commits]) part.clear();
+    for (const part of [this.#nodes, this.#queues, this.#aside, this.#cut, this.#manualPersist, this.#commits, this.#configurations]) part.clear();
     this.#nowMs = 0;
     const number = (name: string, otherwise: number): number => Number(options.get(name) ?? otherwise);
-    const voters = Array.from({ length: number('nodes', 3) }, (_, at) => at + 1);
-    for (const id of voters) {
+    const nodes = Array.from({ length: number('nodes', 3) }, (_, at) => at + 1);
+    const voters = nodes.slice(0, number('voters', nodes.length));
+    for (const id of nodes) {
       const config = {
         id,
-        voters,
+        configurations: startOf(id, voters),
         electionTicks: number('election', 10),
         heartbeatTicks: number('heartbeat', 1),
         tickMs: TICK_MS,
@@ -174,11 +200,15 @@ export class ScriptRunner {
         // Node n's election timeout is n − 1 ticks beyond the least.
         random: (bound: number) => (bound > 1000 ? 0 : Math.min(id - 1, bound - 1)),
       };
-      this.#nodes.set(id, new SimNode(config, 'handed-over'));
+      const node = new SimNode(config, 'handed-over');
+      node.configurationAt = (index) => this.#configurations.get(index);
+      this.#nodes.set(id, node);
     }
   }
 
   #snapshotAt(node: SimNode, index: number): SnapshotOffer {
+    const known = node.raft.committedConfiguration;
+    if (known.index > 0 && known.index <= index) this.#configurations.set(index, known);
     return { index, term: must(node.raft.entryTerm(index)), reference: Buffer.from(`s${index}`) };
   }
 

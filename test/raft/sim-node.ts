@@ -3,6 +3,8 @@
 import { assert, must } from '../../src/base/assert.ts';
 import { entryRecordBytes, entryTimeMs, ENTRY_HEADER_BYTES, EntryKind, makeEntry } from '../../src/base/entry.ts';
 import { LOG_START, type LogBase } from '../../src/base/log-base.ts';
+import { decodeConfiguration, type Configuration, type ConfigurationAt, type MemberAddress } from '../../src/base/configuration.ts';
+import { initialConfiguration, seedConfiguration } from '../../src/raft/configuration.ts';
 import { RaftNode } from '../../src/raft/raft.ts';
 import type { Entry, HardState, Message, RaftConfig, RaftStorage, Ready, SnapshotOffer } from '../../src/raft/types.ts';
 
@@ -11,6 +13,24 @@ interface Contents {
   base: LogBase;
   /** Behind the base. */
   entries: Entry[];
+  configurations: readonly ConfigurationAt[] | undefined;
+}
+
+const empty = (): Contents => ({ hardState: { term: 0, vote: 0, commit: 0 }, base: LOG_START, entries: [], configurations: undefined });
+
+export function addressOf(id: number): MemberAddress {
+  return { id, name: `n${id}`, host: `h${id}`, peerPort: 1000 + id, clientPort: 2000 + id };
+}
+
+/** What a node is made with: those of the group's beginning all vote, another one waits for the log. */
+export function startOf(id: number, voters: readonly number[]): readonly ConfigurationAt[] {
+  const members = voters.map(addressOf);
+  return [{ index: 0, configuration: voters.includes(id) ? initialConfiguration(members) : seedConfiguration(members) }];
+}
+
+export function configurationText({ voters, outgoing, learners }: Configuration): string {
+  const out = outgoing.length === 0 ? '' : ` from ${outgoing.join(' ')}`;
+  return `voters ${voters.join(' ')}${out}${learners.length === 0 ? '' : `, learners ${learners.join(' ')}`}`;
 }
 
 /**
@@ -19,7 +39,7 @@ interface Contents {
  */
 export class SimDisk implements RaftStorage {
   readonly #sees: 'handed-over' | 'durable';
-  #durable: Contents = { hardState: { term: 0, vote: 0, commit: 0 }, base: LOG_START, entries: [] };
+  #durable: Contents = empty();
   #visible: Contents = this.#durable;
 
   constructor(sees: 'handed-over' | 'durable') {
@@ -33,6 +53,10 @@ export class SimDisk implements RaftStorage {
 
   get base(): LogBase {
     return this.#visible.base;
+  }
+
+  get configurations(): readonly ConfigurationAt[] | undefined {
+    return this.#visible.configurations;
   }
 
   get lastIndex(): number {
@@ -77,7 +101,7 @@ export class SimDisk implements RaftStorage {
   }
 
   wipe(): void {
-    this.#durable = { hardState: { term: 0, vote: 0, commit: 0 }, base: LOG_START, entries: [] };
+    this.#durable = empty();
     this.lose();
   }
 
@@ -95,6 +119,7 @@ export class SimDisk implements RaftStorage {
 
 function write(contents: Contents, ready: Ready): void {
   if (ready.hardState !== undefined) contents.hardState = ready.hardState;
+  if (ready.configurations !== undefined) contents.configurations = ready.configurations;
   if (ready.reset !== undefined) {
     contents.base = ready.reset;
     contents.entries = [];
@@ -115,6 +140,8 @@ export class SimNode {
   /** Readies whose writes are under way. */
   writes: Ready[] = [];
   rejoining = false;
+  /** What snapshots say of the members, by their index; for whoever owns the snapshots to set. */
+  configurationAt: (index: number) => ConfigurationAt | undefined = () => undefined;
   /** What the driver is at. */
   restoring: SnapshotOffer | undefined;
 
@@ -130,7 +157,7 @@ export class SimNode {
     const offer = this.restoring;
     if (offer === undefined) return false;
     this.restoring = undefined;
-    if (well) this.raft.restored({ index: offer.index, term: offer.term, timeMs: 0 });
+    if (well) this.raft.restored({ index: offer.index, term: offer.term, timeMs: 0 }, this.configurationAt(offer.index));
     else this.raft.restoreFailed(offer.index);
     return true;
   }
@@ -168,7 +195,8 @@ export class SimNode {
     if (options.wiped === true) this.disk.wipe();
     this.rejoining = options.wiped === true;
     this.up = true;
-    this.raft = new RaftNode({ ...this.#config, storage: this.disk, restarted: true, rejoining: this.rejoining });
+    const configurations = this.disk.configurations ?? this.#config.configurations;
+    this.raft = new RaftNode({ ...this.#config, configurations, storage: this.disk, restarted: true, rejoining: this.rejoining });
   }
 }
 
@@ -178,5 +206,7 @@ export function textEntry(text: string, timeMs = 0): Uint8Array {
 
 export function entryText(entry: Entry): string {
   if (entry.kind === EntryKind.noop) return 'noop';
+  const configuration = decodeConfiguration(entry.kind, entry.bytes);
+  if (configuration !== undefined) return `(${configurationText(configuration)})`;
   return Buffer.from(entry.bytes.subarray(ENTRY_HEADER_BYTES, ENTRY_HEADER_BYTES + entryRecordBytes(entry.bytes))).toString('latin1');
 }

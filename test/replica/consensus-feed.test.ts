@@ -8,6 +8,7 @@ import type { HardState, LogAppend, LogStore } from '../../src/ports/log-store.t
 import type { FeedAnswer, ObserverEvents } from '../../src/ports/observers.ts';
 import type { TransportEvents } from '../../src/ports/transport.ts';
 import { NO_REFERENCE } from '../../src/raft/message.ts';
+import { initialConfiguration } from '../../src/raft/configuration.ts';
 import { MessageType, type Entry, type Message } from '../../src/raft/types.ts';
 import { entryOf } from '../../src/replica/cached-log.ts';
 import { Consensus } from '../../src/replica/consensus.ts';
@@ -103,9 +104,9 @@ class Follower {
       id: 1,
       incarnation: '01'.repeat(16),
       rejoining: false,
-      members: new Map(names.map((name, i) => [i + 1, name])),
+      configuration: initialConfiguration(names.map((name, i) => ({ id: i + 1, name, host: 'h', peerPort: i + 1, clientPort: i + 1 }))),
       store: this.store,
-      transport: { start: (events) => (this.#events = events), send: silent, queuedBytes: () => 0, close: silent },
+      transport: { start: (events) => (this.#events = events), setPeers: silent, send: silent, queuedBytes: () => 0, close: silent },
       observers: {
         observe: (events) => (this.#observers = events),
         answer: (_observer, answer) => void this.answers.push(answer),
@@ -169,7 +170,7 @@ test('an observer of a follower gets what is committed, and nothing that another
 test('the engine is told that a snapshot is in place when its index is the commit index that the shared cell says, and not before', () => {
   const node = new Follower();
   node.append(2, 1, 0, 0, [entry(1, 1, 'a')], 1);
-  node.fromEngine({ type: 'restored', base: { index: 40, term: 1, timeMs: 1040 } });
+  node.fromEngine({ type: 'restored', configuration: undefined, base: { index: 40, term: 1, timeMs: 1040 }, configuration: undefined });
   const installed = node.told.find(({ message }) => message.type === 'installed');
   expect(installed).toEqual({ message: { type: 'installed', index: 40, accepted: true }, cellCommit: 40 });
   node.clock.pass(5);
@@ -205,7 +206,7 @@ test('a node alone that starts from a snapshot hands the engine what the log has
   node.clock.pass(5000);
   const delivered = (): number[] => node.told.flatMap(({ message }) => (message.type === 'committed' ? message.entries.map(({ index }) => index) : []));
   expect(delivered()).toEqual([]);
-  node.fromEngine({ type: 'restored', base: { index: 40, term: 1, timeMs: 1040 } });
+  node.fromEngine({ type: 'restored', base: { index: 40, term: 1, timeMs: 1040 }, configuration: undefined });
   node.clock.pass(5000);
   expect(delivered()).toEqual([41, 42, 43]);
   const types = node.told.map(({ message }) => message.type);

@@ -8,7 +8,7 @@ import { LogKeeper } from '../../src/replica/log-keeper.ts';
 
 const quiet = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
 const peer = (id: number, match: number, more: Partial<PeerStatus> = {}): PeerStatus => ({
-  id, match, next: match + 1, state: 'replicate', pendingSnapshot: 0, muted: false, recentActive: true, ...more,
+  id, voter: true, match, next: match + 1, state: 'replicate', pendingSnapshot: 0, muted: false, recentActive: true, ...more,
 });
 
 /** A log of [1, 1000], each entry of one byte. */

@@ -3,14 +3,21 @@
 import { describe, expect, test } from 'vitest';
 import { sealEntry } from '../../src/base/entry.ts';
 import type { PeerIdentity } from '../../src/ports/transport.ts';
+import { initialConfiguration } from '../../src/raft/configuration.ts';
 import { Members, type MembersHost, type MembersOptions } from '../../src/replica/members.ts';
-import { encodeMembership, Membership } from '../../src/replica/membership.ts';
+import { encodeMembership, Membership, saysRemoved, type KnownMembers } from '../../src/replica/membership.ts';
 import { decodePeerMessage } from '../../src/replica/peer-message.ts';
 
 const OLD = '0a'.repeat(16);
 const NEW = '0b'.repeat(16);
 const OWN = '01'.repeat(16);
-const NAMES = new Map([[1, 'n1'], [2, 'n2'], [3, 'n3']]);
+const MEMBERS = [1, 2, 3].map((id) => ({ id, name: `n${id}`, host: 'h', peerPort: id, clientPort: id }));
+const BOOK: KnownMembers = {
+  all: MEMBERS,
+  find: (id) => MEMBERS[id - 1],
+  standing: (id) => (id === 4 ? 'removed' : id > 4 ? 'unknown' : 'member'),
+  newest: { index: 9, configuration: initialConfiguration(MEMBERS) },
+};
 const silent = (): void => undefined;
 
 const identity = (nodeId: number, incarnation: string): PeerIdentity => ({ nodeId, incarnation, rejoining: false });
@@ -33,7 +40,7 @@ class Disk {
   }
 
   membership(): Membership {
-    return new Membership({ id: 1, incarnation: OWN }, NAMES, this.store());
+    return new Membership({ id: 1, incarnation: OWN }, BOOK, this.store());
   }
 }
 
@@ -73,15 +80,24 @@ describe('what peers say that committed entries say', () => {
   });
 });
 
+test('who was removed is refused in words that it knows; who is not known yet is let in', () => {
+  const membership = new Disk().membership();
+  const removed = membership.admit(identity(4, NEW));
+  expect(removed).toMatchObject({ admit: false });
+  expect('reason' in removed && saysRemoved(removed.reason)).toBe(true);
+  expect(membership.admit(identity(5, NEW))).toEqual({ admit: true, muted: false });
+});
+
 test('whoever connects is told what committed entries say of the members', () => {
   const sent: { to: number; head: Uint8Array }[] = [];
   const host = {
     raft: { status: () => ({ role: 'follower' }), commit: 50 },
+    roster: { book: BOOK, meet: silent },
     persist: silent,
     remember: silent,
   } as unknown as MembersHost;
   const options = {
-    id: 1, incarnation: OWN, rejoining: false, members: NAMES, store: new Disk().store(),
+    id: 1, incarnation: OWN, rejoining: false, store: new Disk().store(),
     transport: { send: (to: number, head: Uint8Array) => void sent.push({ to, head }) },
     clock: { monotonicMs: () => 0 },
     logger: { debug: silent, info: silent, warn: silent, error: silent },

@@ -73,6 +73,9 @@ const source: InfoSource = {
     term: 3,
     commitIndex: 41,
     appliedIndex: 40,
+    voters: 3,
+    learners: 0,
+    changing: false,
     lastIndex: 42,
     log: { firstIndex: 7, bytes: 12_345 },
     replicas: [
@@ -135,6 +138,9 @@ describe('fields', () => {
         'raft_last_index:42',
         'raft_log_first_index:7',
         'raft_log_bytes:12345',
+        'raft_voters:3',
+        'raft_learners:0',
+        'raft_members_changing:0',
         '',
       ].join('\r\n'),
     );

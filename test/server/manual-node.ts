@@ -201,8 +201,9 @@ export class ManualNode {
     this.server = new Server({
       config, table: this.machine.table, clock: this.clock, logger: silent,
       entropy: { uint32: () => random.uint32() },
+      clusterId: 'c',
       nodeId: 1,
-      members: [1, 2, 3].map((id) => ({ id, name: `n${id}`, host: '127.0.0.1', clientPort: 6378 + id })),
+      members: [1, 2, 3].map((id) => ({ id, name: `n${id}`, host: '127.0.0.1', peerPort: 16379, clientPort: 6378 + id })),
       runId: '0'.repeat(40),
       version: 'test',
       process: () => facts,

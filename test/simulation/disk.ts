@@ -238,10 +238,10 @@ export class SimLogStore implements LogStore {
     this.#write(own, done);
   }
 
-  reset(base: LogBase, hardState: HardState, done: (error?: Error) => void): void {
+  reset(base: LogBase, hardState: HardState, done: (error?: Error) => void, meta?: ReadonlyMap<string, Uint8Array>): void {
     assert(!this.#closed, 'a closed log is not reset');
     this.#disk.onPoint('a reset is handed over');
-    this.#write({ entries: [], hardState, base }, done);
+    this.#write({ entries: [], hardState, base, ...(meta === undefined ? {} : { meta: new Map(meta) }) }, done);
   }
 
   /** On the disk it comes later, if the node lives; where the disk lags behind, not at all. */

@@ -4,7 +4,7 @@
 // What must hold here: a message is delivered whole or not at all, never altered, only to the life of the receiver that
 // is connected with the sender, and only while the sender's data directory is the one that it came from.
 import type { Prng } from '../../src/base/prng.ts';
-import type { PeerIdentity, Transport, TransportEvents } from '../../src/ports/transport.ts';
+import type { PeerAddress, PeerIdentity, Transport, TransportEvents } from '../../src/ports/transport.ts';
 import type { SimThread } from './clock.ts';
 import type { Scheduler } from './scheduler.ts';
 
@@ -78,6 +78,11 @@ export class SimNetwork {
     }
   }
 
+  /** One more node, beside these. */
+  add(node: number, others: readonly number[]): void {
+    for (const other of others) this.#tryLater(Math.min(node, other), Math.max(node, other));
+  }
+
   #tryLater(a: number, b: number): void {
     this.scheduler.after(RECONNECT_MS * (0.5 + this.prng.unit()), () => {
       this.#tryConnect(a, b);
@@ -89,6 +94,8 @@ export class SimNetwork {
     const left = this.endpoints.get(a);
     const right = this.endpoints.get(b);
     if (left === undefined || right === undefined || this.isBlocked(a, b) || this.isBlocked(b, a)) return;
+    // Either can dial.
+    if (!left.known.has(b) && !right.known.has(a)) return;
     if (left.peers.get(b) === right && right.peers.get(a) === left) return;
     if (left.handshaking.get(b) === right || right.handshaking.get(a) === left) return;
     // What one side still takes for a connection to an earlier life is dropped first.
@@ -193,6 +200,10 @@ export class SimTransport implements Transport {
   open = false;
   readonly peers = new Map<number, SimTransport>();
   readonly handshaking = new Map<number, SimTransport>();
+  /** Whose address it has: only to those it can send. */
+  known: ReadonlySet<number> = new Set();
+  /** Of whom it has said that they are connected. */
+  readonly #reached = new Set<number>();
 
   constructor(network: SimNetwork, identity: PeerIdentity, thread: SimThread, onSend: (to: number, head: Uint8Array) => void) {
     this.#network = network;
@@ -210,7 +221,33 @@ export class SimTransport implements Transport {
   /** On this node's thread. */
   connect(peer: SimTransport): void {
     this.peers.set(peer.identity.nodeId, peer);
+    this.#reach(peer);
+  }
+
+  #reach(peer: SimTransport): void {
+    const { nodeId } = peer.identity;
+    if (!this.known.has(nodeId) || this.#reached.has(nodeId)) return;
+    this.#reached.add(nodeId);
     this.events.connected(peer.identity);
+  }
+
+  #leave(node: number): void {
+    this.peers.delete(node);
+    if (this.#reached.delete(node)) this.events.disconnected(node);
+  }
+
+  setPeers(peers: ReadonlyMap<number, PeerAddress>): void {
+    this.known = new Set(peers.keys());
+    for (const [node, peer] of this.peers) {
+      if (this.known.has(node)) {
+        this.thread.post(this.#network.prng.unit() * 5, () => {
+          if (this.open && this.peers.get(node) === peer) this.#reach(peer);
+        });
+      } else {
+        this.#network.endpoints.get(node)?.lose(this.identity.nodeId);
+        this.#leave(node);
+      }
+    }
   }
 
   lose(node: number): void {
@@ -218,13 +255,12 @@ export class SimTransport implements Transport {
     if (peer === undefined) return;
     this.thread.post(this.#network.prng.unit() * 5, () => {
       if (!this.open || this.peers.get(node) !== peer) return;
-      this.peers.delete(node);
-      this.events.disconnected(node);
+      this.#leave(node);
     });
   }
 
   send(to: number, head: Uint8Array, body: readonly Uint8Array[]): void {
-    if (!this.open || !this.peers.has(to)) return;
+    if (!this.open || !this.peers.has(to) || !this.known.has(to)) return;
     this.#onSend(to, head);
     this.#network.deliver(this, to, head, body);
   }
@@ -246,5 +282,6 @@ export class SimTransport implements Transport {
     if (this.#network.endpoints.get(nodeId) === this) this.#network.endpoints.delete(nodeId);
     for (const node of this.peers.keys()) this.#network.endpoints.get(node)?.lose(nodeId);
     this.peers.clear();
+    this.#reached.clear();
   }
 }

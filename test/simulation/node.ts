@@ -8,6 +8,8 @@ import { digestText, Machine, type MachineReport } from '../../src/machine/machi
 import type { LeaseCellReader } from '../../src/ports/lease-cell.ts';
 import type { ConsensusLink } from '../../src/ports/link.ts';
 import type { Logger } from '../../src/ports/logger.ts';
+import type { MemberAddress } from '../../src/base/configuration.ts';
+import { seedConfiguration } from '../../src/raft/configuration.ts';
 import { Consensus } from '../../src/replica/consensus.ts';
 import { Engine } from '../../src/replica/engine.ts';
 import { Config } from '../../src/server/config.ts';
@@ -50,12 +52,15 @@ export class SimNode {
   incarnation: string;
   /** In the data directory: survives a crash. */
   rejoining = false;
+  /** The members that a node that came later was told of when it was made. */
+  readonly joined: readonly MemberAddress[] | undefined;
   life: Life | undefined;
   lives = 0;
   /** Why it is down, for the operator: a failing disk must be mended before it starts again. */
   restartAtMs = 0;
 
-  constructor(sim: Simulator, id: number, time: NodeTime, disk: SimDisk, bugs: NodeBugs) {
+  constructor(sim: Simulator, id: number, time: NodeTime, disk: SimDisk, bugs: NodeBugs, joined?: readonly MemberAddress[]) {
+    this.joined = joined;
     this.sim = sim;
     this.id = id;
     this.time = time;
@@ -104,6 +109,7 @@ export class SimNode {
   replace(): void {
     this.crash();
     this.disk.wipe();
+    this.sim.checker.diskLost = true;
     this.incarnation = this.#newIncarnation();
     this.rejoining = true;
     this.sim.note(`node ${this.id} is replaced: incarnation ${this.incarnation.slice(0, 8)}`);
@@ -154,7 +160,7 @@ export class Life {
       }
     });
     const logger = this.#logger();
-    const members = new Map(sim.nodeIds.map((id) => [id, `n${id}`]));
+    const configuration = node.joined === undefined ? sim.members.first : seedConfiguration(node.joined);
     const { incarnation, rejoining } = node;
     this.transport = new SimTransport(
       sim.network, { nodeId: node.id, incarnation, rejoining }, this.consensusThread,
@@ -163,7 +169,7 @@ export class Life {
     const store = node.disk.open(scheduler, prng, this.consensusThread);
     const { keepBytes, keepBytesMax } = sim.snapshots.profile;
     this.consensus = new Consensus({
-      id: node.id, incarnation, rejoining, members, logger, store,
+      id: node.id, incarnation, rejoining, configuration, logger, store,
       logKeepBytes: keepBytes,
       logKeepBytesMax: keepBytesMax,
       transport: this.transport,
@@ -191,7 +197,8 @@ export class Life {
       table: this.machine.table,
       entropy: { uint32: () => prng.uint32() },
       nodeId: node.id,
-      members: sim.nodeIds.map((id) => ({ id, name: `n${id}`, host: `host${id}`, clientPort: 6379 })),
+      clusterId: 'c',
+      members: configuration.members,
       runId: '0'.repeat(40),
       version: 'simulation',
       process: () => ({
@@ -199,7 +206,8 @@ export class Life {
       }),
       onShutdown: () => undefined,
       onStopped: (reason) => {
-        if (reason !== '') throw new Violation('stopped', `node ${node.id} stopped itself: ${reason}`);
+        if (reason !== '' && !sim.members.stopped(node)) throw new Violation('stopped', `node ${node.id} stopped itself: ${reason}`);
+        this.stopping = true;
         this.engine.stop();
         this.server.stop();
         this.server.flush();

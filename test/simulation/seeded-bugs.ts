@@ -4,6 +4,7 @@ import { EntryKind, entryKind, entryRecordCount, ENTRY_HEADER_BYTES } from '../.
 import type { Machine } from '../../src/machine/machine.ts';
 import type { LeaseCellReader } from '../../src/ports/lease-cell.ts';
 import type { ConsensusLink } from '../../src/ports/link.ts';
+import { MEMBERSHIP_BUGS } from '../raft/membership-bugs.ts';
 import type { RunOptions, SeededBugs } from './simulator.ts';
 
 export interface SeededBug {
@@ -105,6 +106,29 @@ function goesBack(machine: Machine): void {
     adopt(other);
   };
 }
+
+/** Few nodes, slow in turns, and one change of members after the other. */
+const MEMBERS_COME_AND_GO: Partial<RunOptions> = {
+  nodes: 4,
+  membership: true,
+  hastyMembers: { gapMs: 150, votersMin: 3 },
+  snapshots: false,
+  faults: ['isolate-leader', 'partition', 'slow-disk', 'single-link'],
+  faultGapMs: 250,
+  chaosMs: 4000,
+  timing: { electionTicks: 6, heartbeatTicks: 1 },
+  workload: { clients: 3, thinkMs: 10, pipelineMax: 1 },
+};
+
+/** A leader that is cut off, and is asked one change after the other. */
+const MEMBERS_IN_HASTE: Partial<RunOptions> = {
+  ...MEMBERS_COME_AND_GO,
+  nodes: 3,
+  hastyMembers: { gapMs: 25, votersMin: 2 },
+  faults: ['isolate-leader'],
+  faultGapMs: 400,
+  timing: { electionTicks: 25, heartbeatTicks: 1 },
+};
 
 export const SEEDED_BUGS: readonly SeededBug[] = [
   {
@@ -232,4 +256,11 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
     rules: ['state machine safety'],
     seedsMax: 2,
   },
+  ...MEMBERSHIP_BUGS.map(({ name, breaks }): SeededBug => ({
+    name,
+    bugs: { membership: breaks },
+    options: name.startsWith('a change begins') ? MEMBERS_IN_HASTE : MEMBERS_COME_AND_GO,
+    rules: LOST_DATA.filter((rule) => rule !== 'liveness' && rule !== 'assertion'),
+    seedsMax: 60,
+  })),
 ];

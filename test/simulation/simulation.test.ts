@@ -12,6 +12,7 @@ const FRESH_SECONDS = Number(process.env['SIMULATION_SECONDS'] ?? '30');
 interface Regression {
   readonly seed: number;
   readonly nodes?: number;
+  readonly membership?: boolean;
   readonly note: string;
 }
 
@@ -26,9 +27,9 @@ function commit(): string {
 }
 
 describe('the cluster in simulation', () => {
-  for (const { seed, nodes, note } of regressions) {
+  for (const { seed, nodes, membership, note } of regressions) {
     test(`seed ${seed}: ${note}`, () => {
-      const result = runSeed({ seed, ...(nodes === undefined ? {} : { nodes }) });
+      const result = runSeed({ seed, ...(nodes === undefined ? {} : { nodes }), ...(membership === undefined ? {} : { membership }) });
       if (result.failure !== undefined) throw new Error(describeFailure(result, nodes, commit()));
     });
   }

@@ -62,10 +62,10 @@ export interface ClusterOptions {
 }
 
 export class Cluster {
-  readonly nodes: readonly TestNode[];
+  readonly nodes: TestNode[];
   readonly #dir: string;
 
-  constructor(dir: string, nodes: readonly TestNode[]) {
+  constructor(dir: string, nodes: TestNode[]) {
     this.#dir = dir;
     this.nodes = nodes;
   }
@@ -90,6 +90,19 @@ export class Cluster {
       return new TestNode({ name, host: '127.0.0.1', port, peerPort, dir: nodeDir, directives });
     });
     return new Cluster(dir, nodes);
+  }
+
+  /** One more node, with a configuration of its own that names no peers; it is neither made nor started. */
+  async another(name: string, directives: readonly string[] = []): Promise<TestNode> {
+    const port = await freePort();
+    const peerPort = port + PEER_PORT_OFFSET;
+    const dir = path.join(this.#dir, name);
+    const node = new TestNode({
+      name, host: '127.0.0.1', port, peerPort, dir,
+      directives: ['--node-id', name, '--port', String(port), '--bind', '127.0.0.1', '--dir', dir, '--peer-port', String(peerPort), ...directives],
+    });
+    this.nodes.push(node);
+    return node;
   }
 
   get dir(): string {

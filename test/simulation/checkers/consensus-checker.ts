@@ -7,12 +7,15 @@
 //   commit                never goes back in a life; nothing beyond it is applied
 //   persist before send   no vote, no acknowledgement and no request for votes leaves before it is on the disk
 //   one vote              a data directory votes for one candidate a term
+//   durability            what a leader commits is on the disks of a quorum of its voters, as long as no disk was lost
 //   lease                 while a lease is good nobody else leads or commits
 //   digest                the record of the published snapshot is part of it
 import { crc32c } from '../../../src/base/crc32c.ts';
 import { ENTRY_HEADER_BYTES } from '../../../src/base/entry.ts';
 import { digestText, type Machine } from '../../../src/machine/machine.ts';
 import { decodePeerMessage } from '../../../src/replica/peer-message.ts';
+import { quorumOf } from '../../../src/raft/configuration.ts';
+import { quorumHas } from '../../../src/raft/quorum.ts';
 import { MessageType } from '../../../src/raft/types.ts';
 import type { Publication } from '../link.ts';
 import type { Life, SimNode } from '../node.ts';
@@ -41,6 +44,8 @@ export class ConsensusChecker {
   /** For the tests of the simulation: end-to-end checks alone must find the bug. */
   persistChecks = true;
   leaseChecks = true;
+  /** A node came back with an empty disk: what it held does not count any more. */
+  diskLost = false;
 
   constructor(nodes: () => readonly SimNode[], onCommitted: (index: number, term: number, entry: Uint8Array) => void) {
     this.#nodes = nodes;
@@ -93,10 +98,21 @@ export class ConsensusChecker {
       if (index !== this.committed.length + 1) throw new Violation('log matching', `${index} is committed after ${this.committed.length}`);
       this.committed.push({ term, crc, inTerm: now.term });
       this.#nobodyElseHasLease(life, now, `committed ${index}`);
+      if (now.selfIsLeader && this.persistChecks && !this.diskLost) this.#isDurable(life, index, term);
       this.#onCommitted(index, term, bytes);
     } else if (known.term !== term || known.crc !== crc) {
       throw new Violation('log matching', `node ${life.node.id} commits another entry at ${index}: term ${term} in place of ${known.term}`);
     }
+  }
+
+  #isDurable(life: Life, index: number, term: number): void {
+    const quorum = quorumOf(life.consensus.raft.configuration);
+    const holds = (id: number): boolean => {
+      const disk = this.#nodes().find((node) => node.id === id)?.disk.durable;
+      return disk !== undefined && (disk.base.index >= index || disk.term(index) === term);
+    };
+    if (quorumHas(quorum, holds)) return;
+    throw new Violation('durability', `node ${life.node.id} commits ${index}/${term}, which is on the disks of ${quorum.flat().filter(holds).join()} of ${JSON.stringify(quorum)}`);
   }
 
   #nobodyElseHasLease(life: Life, now: Publication, what: string): void {
