@@ -170,7 +170,7 @@ test('an observer of a follower gets what is committed, and nothing that another
 test('the engine is told that a snapshot is in place when its index is the commit index that the shared cell says, and not before', () => {
   const node = new Follower();
   node.append(2, 1, 0, 0, [entry(1, 1, 'a')], 1);
-  node.fromEngine({ type: 'restored', configuration: undefined, base: { index: 40, term: 1, timeMs: 1040 }, configuration: undefined });
+  node.fromEngine({ type: 'restored', base: { index: 40, term: 1, timeMs: 1040 }, configuration: undefined });
   const installed = node.told.find(({ message }) => message.type === 'installed');
   expect(installed).toEqual({ message: { type: 'installed', index: 40, accepted: true }, cellCommit: 40 });
   node.clock.pass(5);
