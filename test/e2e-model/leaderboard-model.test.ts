@@ -248,22 +248,33 @@ describe('the checks of a board', () => {
     'member twice': ['quiet', 'lex', 'snapshot'],
   };
 
-  test.each(MISTAKES)('%s', async (mistake) => {
-    const prng = new Prng(seed);
+  /** What each check finds on a board of this seed. */
+  async function faultsOf(mistake: Mistake, boardSeed: number): Promise<Record<string, readonly string[]>> {
+    const prng = new Prng(boardSeed);
     const scored = written(prng, 200);
     const named = written(prng, 200, true);
     const board = new MemoryBoard(scored.scores, mistake);
     const first = scored.scores.keys().next().value ?? '';
     const [last] = new Ranking(scored.scores).range(0, 0);
     const members = [first, last?.[0] ?? '', ...Array.from({ length: 20 }, () => memberName(prng.below(200)))];
-    const found = {
+    return {
       quiet: await quietFaults(board, scored.model, prng),
       lex: await lexFaults(new MemoryBoard(named.scores, mistake), named.model, prng),
       snapshot: await snapshotFaults(board, 'board', members, ['-inf', '500', '777', '1000', '+inf']),
     };
-    const finders = Object.entries(found).filter(([, faults]) => faults.length > 0).map(([finder]) => finder);
-    for (const finder of FOUND_BY[mistake]) expect(finders, `seed ${seed}`).toContain(finder);
-    if (mistake === 'none') expect(found, `seed ${seed}`).toEqual({ quiet: [], lex: [], snapshot: [] });
+  }
+
+  test.each(MISTAKES)('%s', async (mistake) => {
+    if (mistake === 'none') {
+      expect(await faultsOf(mistake, seed), `seed ${seed}`).toEqual({ quiet: [], lex: [], snapshot: [] });
+      return;
+    }
+    // A board may have no tie, or no score, that a mistake needs; five in a row have.
+    const finders = new Set<string>();
+    for (let n = 0; n < 5; n++) {
+      for (const [finder, faults] of Object.entries(await faultsOf(mistake, seed + n))) if (faults.length > 0) finders.add(finder);
+    }
+    for (const finder of FOUND_BY[mistake]) expect([...finders], `seed ${seed}`).toContain(finder);
   });
 
   test('parts of a board that do not fit together', async () => {
