@@ -9,6 +9,7 @@ import { benchDel } from './del.mjs';
 import { benchLatency } from './latency.mjs';
 import { benchLeaderboard } from './leaderboard.mjs';
 import { benchMemory } from './memory.mjs';
+import { Workplace } from './lib/lone.mjs';
 import { parseOptions, USAGE, UsageError } from './lib/options.mjs';
 import { Peers } from './lib/peers.mjs';
 import { benchRestart } from './restart.mjs';
@@ -52,7 +53,7 @@ if (options.dist === undefined) {
 const peers = new Peers(options);
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.once(signal, () => {
-    void peers.stopAll().finally(() => process.exit(130));
+    void Promise.all([peers.stopAll(), Workplace.closeAll()]).finally(() => process.exit(130));
   });
 }
 try {

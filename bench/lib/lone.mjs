@@ -38,11 +38,15 @@ export class Workplace {
     this.options = options;
     this.dist = options.dist ?? path.join(root, 'dist');
     this.folder = fs.mkdtempSync(path.join(os.tmpdir(), 'holdfast-bench-'));
-    this.#onSignal = () => void this.close().finally(() => process.exit(130));
-    for (const signal of ['SIGINT', 'SIGTERM']) process.prependOnceListener(signal, this.#onSignal);
+    Workplace.#open.add(this);
   }
 
-  #onSignal;
+  static #open = new Set();
+
+  /** For the end of the process by a signal. */
+  static async closeAll() {
+    for (const place of [...Workplace.#open]) await place.close();
+  }
 
   holdfast(name, directives = []) {
     return this.#add(new HoldfastServer(this.options.port + 30 + this.#servers.length, path.join(this.folder, name), this.dist, directives));
@@ -59,7 +63,7 @@ export class Workplace {
   }
 
   async close() {
-    for (const signal of ['SIGINT', 'SIGTERM']) process.off(signal, this.#onSignal);
+    Workplace.#open.delete(this);
     for (const server of this.#servers) await server.kill();
     fs.rmSync(this.folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
   }

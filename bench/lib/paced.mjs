@@ -85,7 +85,10 @@ export class PacedLoad {
   async during(run) {
     const window = (this.#window = newWindow());
     const startMs = nowMs();
-    const result = await Promise.race([run(), this.#failed]);
+    const running = run();
+    // Where the load fails first, what `run` comes to is of no interest.
+    running.catch(() => {});
+    const result = await Promise.race([running, this.#failed]);
     window.seconds = (nowMs() - startMs) / 1000;
     this.#window = newWindow();
     await this.#allAnswered(window);
