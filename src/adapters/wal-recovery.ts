@@ -62,26 +62,20 @@ class SegmentReader {
   }
 }
 
-/** The whole frame at `at`, or undefined. Its entries are given to `use` with their places, after all were checked. */
+/** The whole frame at `at`, or undefined. `use` gets its entries with their places, also where a later one does not verify. */
 function frameAt(reader: SegmentReader, segment: Segment, at: number, use?: (entry: Uint8Array, offset: number) => void): FrameHead | undefined {
   const headBytes = headBytesAt(reader.bytes(at, FRAME_HEADER_BYTES), segment.salt);
   if (headBytes === undefined || at + headBytes > segment.bytes) return undefined;
   const head = readHead(reader.bytes(at, headBytes));
   if (head === undefined || at + headBytes + head.bodyBytes > segment.bytes) return undefined;
-  for (const pass of [undefined, use]) {
-    let offset = at + headBytes;
-    for (let i = 0; i < head.entryCount; i++) {
-      const length = head.table[2 * i]!;
-      const entry = reader.bytes(offset, length);
-      if (pass === undefined) {
-        if (entryFault(entry) !== undefined || entryIndex(entry) !== head.firstIndex + i) return undefined;
-        if (new DataView(entry.buffer, entry.byteOffset).getUint32(0, true) !== head.table[2 * i + 1]) return undefined;
-      } else {
-        pass(entry, offset);
-      }
-      offset += length;
-    }
-    if (use === undefined) break;
+  let offset = at + headBytes;
+  for (let i = 0; i < head.entryCount; i++) {
+    const length = head.table[2 * i]!;
+    const entry = reader.bytes(offset, length);
+    if (entryFault(entry) !== undefined || entryIndex(entry) !== head.firstIndex + i) return undefined;
+    if (new DataView(entry.buffer, entry.byteOffset).getUint32(0, true) !== head.table[2 * i + 1]) return undefined;
+    use?.(entry, offset);
+    offset += length;
   }
   return head;
 }
@@ -120,7 +114,7 @@ function frameBehind(reader: SegmentReader, segment: Segment, from: number): num
 class Recovery {
   readonly places = new EntryPlaces();
   readonly values = new Map<string, Uint8Array>();
-  /** Begins behind the last entry that the first segment does not hold; `whole` cuts it to the base. */
+  /** Begins behind the last entry that the first segment does not hold; `recover` cuts it to the base. */
   shape: LogShape | undefined;
   state: FrameState | undefined;
   frameNumber = 0;
