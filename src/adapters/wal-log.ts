@@ -24,7 +24,8 @@ import { ENTRY_BYTES_MAX, KiB, MiB } from '../base/limits.ts';
 import { LOG_START, type LogBase } from '../base/log-base.ts';
 import { LogShape } from '../base/log-shape.ts';
 import type { HardState, LogAppend, LogStore } from '../ports/log-store.ts';
-import type { EntryPlaces } from './entry-places.ts';
+import type { EntryPlace, EntryPlaces } from './entry-places.ts';
+import { SegmentReader } from './segment-reader.ts';
 import { SegmentStock } from './segment-stock.ts';
 import { FRAME_HEADER_BYTES, FrameFlag, aligned, headBytesOf, writeHead } from './wal-frame.ts';
 import type { FrameState } from './wal-frame.ts';
@@ -174,9 +175,9 @@ class SegmentedLog implements WalLog {
     assert(within, () => `read of [${from}, ${to}] in [${this.firstIndex}, ${this.lastIndex}]`);
     const entries: Uint8Array[] = [];
     let bytes = 0;
-    const chunk = new ReadChunk(this.#places, from === to ? ENTRY_HEADER_BYTES : Math.min(bytesMax, READ_BYTES));
+    const reader = new SegmentReader(from === to ? ENTRY_HEADER_BYTES : Math.min(bytesMax, READ_BYTES));
     for (let index = from; index <= to; index++) {
-      const entry = this.#pending.get(index) ?? chunk.entry(index);
+      const entry = this.#pending.get(index) ?? readEntry(reader, this.#places.find(index), index);
       bytes += entry.length;
       if (bytes > bytesMax && entries.length > 0) break;
       entries.push(entry);
@@ -391,45 +392,22 @@ class SegmentedLog implements WalLog {
   }
 }
 
-/** Reads entries that stand near each other together. */
-class ReadChunk {
-  readonly #places: EntryPlaces;
-  readonly #bytes: number;
-  #segment: Segment | undefined;
-  #at = 0;
-  #chunk = new Uint8Array(0);
-
-  constructor(places: EntryPlaces, bytes: number) {
-    this.#places = places;
-    this.#bytes = bytes;
-  }
-
-  /** The entry at `index` in a buffer of its own, checked. */
-  entry(index: number): Uint8Array {
-    const { segment, offset } = this.#places.find(index);
-    try {
-      const length = ENTRY_HEADER_BYTES + entryRecordBytes(this.#view(segment, offset, ENTRY_HEADER_BYTES));
-      if (length > ENTRY_BYTES_MAX) throw damaged(segment.path, `entry at index ${index}: its header says ${length} bytes`);
-      const entry = copyBytes(this.#view(segment, offset, length));
-      const fault = entryFault(entry) ?? (entryIndex(entry) === index ? undefined : `its header says index ${entryIndex(entry)}`);
-      if (fault !== undefined) throw damaged(segment.path, `entry at index ${index}: ${fault}`);
-      return entry;
-    } catch (thrown) {
-      throw openError(segment.path, thrown);
-    }
-  }
-
-  #view(segment: Segment, at: number, length: number): Uint8Array {
-    const start = at - this.#at;
-    if (segment === this.#segment && start >= 0 && start + length <= this.#chunk.length) return this.#chunk.subarray(start, start + length);
-    const chunk = new Uint8Array(Math.max(length, this.#bytes));
-    let read = 0;
-    for (let n = 1; n > 0 && read < chunk.length; read += n) n = fs.readSync(segment.fd, chunk, read, chunk.length - read, at + read);
-    if (read < length) throw damaged(segment.path, `it ends at byte ${at + read}`);
-    this.#segment = segment;
-    this.#at = at;
-    this.#chunk = chunk.subarray(0, read);
-    return this.#chunk.subarray(0, length);
+/** The entry at `index` in a buffer of its own, checked. */
+function readEntry(reader: SegmentReader, { segment, offset }: EntryPlace, index: number): Uint8Array {
+  const view = (length: number): Uint8Array => {
+    const bytes = reader.bytes(segment, offset, length);
+    if (bytes.length < length) throw damaged(segment.path, `it ends at byte ${offset + bytes.length}`);
+    return bytes;
+  };
+  try {
+    const length = ENTRY_HEADER_BYTES + entryRecordBytes(view(ENTRY_HEADER_BYTES));
+    if (length > ENTRY_BYTES_MAX) throw damaged(segment.path, `entry at index ${index}: its header says ${length} bytes`);
+    const entry = copyBytes(view(length));
+    const fault = entryFault(entry) ?? (entryIndex(entry) === index ? undefined : `its header says index ${entryIndex(entry)}`);
+    if (fault !== undefined) throw damaged(segment.path, `entry at index ${index}: ${fault}`);
+    return entry;
+  } catch (thrown) {
+    throw openError(segment.path, thrown);
   }
 }
 
