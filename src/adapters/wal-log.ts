@@ -93,9 +93,9 @@ export function createWalLog(path: string, identity: LogIdentity, base: LogBase 
   createLogDirectory(path, identity, FIRST_SEGMENT_BYTES, (first) => {
     const hardState = { term: base.term, vote: 0, commit: base.index };
     const state = { hardState, lastIndex: base.index, lastTerm: base.term, base };
-    const head = new DataView(new ArrayBuffer(FRAME_HEADER_BYTES));
+    const head = new Uint8Array(FRAME_HEADER_BYTES);
     writeHead(head, first.salt, 1, FrameFlag.complete, state, 0, [], NO_VALUES);
-    writeAll(first.fd, new Uint8Array(head.buffer), first.end);
+    writeAll(first.fd, head, first.end);
   });
 }
 
@@ -126,7 +126,7 @@ class SegmentedLog implements WalLog {
   readonly #queue: Job[] = [];
   /** Entries that were handed over and are not on disk (yet, or after a failure ever), by index. */
   readonly #pending = new Map<number, Uint8Array>();
-  #head = new ArrayBuffer(4 * KiB);
+  #head = new Uint8Array(4 * KiB);
   #closed = false;
 
   constructor(found: RecoveredLog, options: WalLogOptions) {
@@ -299,20 +299,20 @@ class SegmentedLog implements WalLog {
     const isFirst = this.#active.end === SEGMENT_HEADER_BYTES;
     const values = isFirst ? new Map([...this.#writtenValues, ...job.values]) : job.values;
     const headBytes = headBytesOf(job.entries.length, values);
-    if (headBytes > this.#head.byteLength) this.#head = new ArrayBuffer(2 * headBytes);
-    const head = new DataView(this.#head, 0, headBytes);
+    if (headBytes > this.#head.length) this.#head = new Uint8Array(2 * headBytes);
+    const head = this.#head.subarray(0, headBytes);
     const first = job.entries[0];
     const flags = job.flags | (isFirst ? FrameFlag.complete : 0);
     writeHead(head, this.#active.salt, this.#frameNumber + 1, flags, job.state, first === undefined ? 0 : entryIndex(first), job.entries, values);
-    return { at: this.#active.end, head: new Uint8Array(this.#head, 0, headBytes) };
+    return { at: this.#active.end, head };
   }
 
   /** Seals the active segment, and goes on in the next. */
   #roll(): void {
     const next = this.#stock.next();
-    const seal = new DataView(new ArrayBuffer(FRAME_HEADER_BYTES));
+    const seal = new Uint8Array(FRAME_HEADER_BYTES);
     writeHead(seal, this.#active.salt, this.#frameNumber + 1, FrameFlag.seal, this.#written, 0, [], NO_VALUES);
-    writeAll(this.#active.fd, new Uint8Array(seal.buffer), this.#active.end);
+    writeAll(this.#active.fd, seal, this.#active.end);
     fs.fdatasyncSync(this.#active.fd);
     this.#frameNumber++;
     this.#active = next;

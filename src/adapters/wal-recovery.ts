@@ -17,6 +17,7 @@ import { ENTRY_HEADER_BYTES, entryFault, entryIndex, entryTerm } from '../base/e
 import { KiB, MiB } from '../base/limits.ts';
 import type { LogBase } from '../base/log-base.ts';
 import { LogShape } from '../base/log-shape.ts';
+import { readUint32 } from '../base/uint.ts';
 import { EntryPlaces } from './entry-places.ts';
 import { SegmentReader } from './segment-reader.ts';
 import { FRAME_ALIGNMENT, FRAME_HEADER_BYTES, FrameFlag, SALT_AT, frameBytes, headBytesAt, readHead } from './wal-frame.ts';
@@ -51,7 +52,7 @@ function frameAt(reader: SegmentReader, segment: Segment, at: number, use?: (ent
     const length = head.table[2 * i]!;
     const entry = reader.bytes(segment, offset, length);
     if (entryFault(entry) !== undefined || entryIndex(entry) !== head.firstIndex + i) return undefined;
-    if (new DataView(entry.buffer, entry.byteOffset).getUint32(0, true) !== head.table[2 * i + 1]) return undefined;
+    if (readUint32(entry, 0) !== head.table[2 * i + 1]) return undefined;
     use?.(entry, offset);
     offset += length;
   }
