@@ -23,8 +23,8 @@ import Database from 'better-sqlite3';
 import { crc32c } from '../base/crc32c.ts';
 import { OperationalError, errorText } from '../base/errors.ts';
 import type { LogBase } from '../base/log-base.ts';
+import { replaceSynced, syncPath } from './fsync.ts';
 import { createWalLog } from './wal-log.ts';
-import { syncDirectory } from './wal-segment.ts';
 
 const FORMAT_VERSION = 1;
 const LOG = 'log';
@@ -84,15 +84,7 @@ function writeIdentity(dir: string, identity: DataDirIdentity): void {
   const path = identityPath(dir);
   const text = JSON.stringify({ format: FORMAT_VERSION, crc32c: checksum(identity), identity }, null, 2);
   try {
-    const fd = fs.openSync(`${path}.new`, 'w', 0o600);
-    try {
-      fs.writeFileSync(fd, `${text}\n`);
-      fs.fsyncSync(fd);
-    } finally {
-      fs.closeSync(fd);
-    }
-    fs.renameSync(`${path}.new`, path);
-    syncDirectory(dir);
+    replaceSynced(path, `${path}.new`, `${text}\n`);
   } catch (thrown) {
     throw refuse(`${path} cannot be written: ${errorText(thrown)}`, thrown);
   }
@@ -185,7 +177,7 @@ function makeDirectory(path: string): void {
   const made = fs.mkdirSync(path, { recursive: true, mode: 0o700 });
   if (made === undefined) return;
   for (let at = resolve(path); ; at = dirname(at)) {
-    syncDirectory(dirname(at));
+    syncPath(dirname(at));
     if (at === resolve(made)) return;
   }
 }
@@ -313,8 +305,8 @@ function finishSettingAside(dataDir: DataDir, before: (step: DataDirStep) => voi
       if (fs.existsSync(join(target, LOG))) fs.rmSync(from, { recursive: true });
       else fs.renameSync(from, join(target, LOG));
     }
-    syncDirectory(target);
-    syncDirectory(path);
+    syncPath(target);
+    syncPath(path);
   } catch (thrown) {
     if (thrown instanceof OperationalError) throw thrown;
     throw refuse(`the log in ${path} cannot be moved to ${target}: ${errorText(thrown)}`, thrown);

@@ -16,6 +16,7 @@ import { crc32c } from '../base/crc32c.ts';
 import { OperationalError, errorText } from '../base/errors.ts';
 import { MiB } from '../base/limits.ts';
 import { readUint32, readUint53, writeUint32, writeUint53 } from '../base/uint.ts';
+import { syncPath } from './fsync.ts';
 
 export const FORMAT_VERSION = 2;
 export const SEGMENT_HEADER_BYTES = 4096;
@@ -63,15 +64,6 @@ export function removeUnfinished(dir: string): void {
   }
 }
 
-export function syncDirectory(path: string): void {
-  const fd = fs.openSync(path, 'r');
-  try {
-    fs.fsyncSync(fd);
-  } finally {
-    fs.closeSync(fd);
-  }
-}
-
 function headerOf(place: number, salt: Uint8Array, bytes: number, identity: LogIdentity): Buffer {
   const text = Buffer.from(JSON.stringify({ clusterId: identity.clusterId, incarnation: identity.incarnation }));
   assert(IDENTITY_AT + text.length <= SEGMENT_HEADER_BYTES, 'an identity fits in the header of a segment');
@@ -104,7 +96,7 @@ export function createSegment(dir: string, place: number, identity: LogIdentity,
     for (let at = SEGMENT_HEADER_BYTES; at < bytes; at += zeros.length) writeAll(fd, zeros.subarray(0, bytes - at), at);
     fs.fsyncSync(fd);
     fs.renameSync(temporary, path);
-    syncDirectory(dir);
+    syncPath(dir);
   } catch (thrown) {
     fs.closeSync(fd);
     fs.rmSync(temporary, { force: true });
@@ -142,7 +134,7 @@ export async function prepareSegment(
     // From here on in one go, so that nobody makes the same segment meanwhile.
     if (isWanted()) {
       fs.renameSync(temporary, path);
-      syncDirectory(dir);
+      syncPath(dir);
       return { path, place, salt, fd: fs.openSync(path, 'r+'), bytes, end: SEGMENT_HEADER_BYTES };
     }
   } catch (thrown) {
@@ -205,7 +197,7 @@ export function createLogDirectory(dir: string, identity: LogIdentity, segmentBy
       fs.closeSync(first.fd);
     }
     fs.renameSync(temporary, dir);
-    syncDirectory(dirname(dir));
+    syncPath(dirname(dir));
   } catch (thrown) {
     throw openError(dir, thrown);
   }
