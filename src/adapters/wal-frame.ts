@@ -22,6 +22,7 @@
 // Valid: magic, salt and number as expected, lengths agree, CRC matches, and every entry is whole (entry.ts), has the
 // length and CRC of the table and the index of its place.
 import { crc32c } from '../base/crc32c.ts';
+import { entryIndex } from '../base/entry.ts';
 import type { LogBase } from '../base/log-base.ts';
 import { readUint32, readUint53, writeUint32, writeUint53 } from '../base/uint.ts';
 import type { HardState } from '../ports/log-store.ts';
@@ -32,6 +33,7 @@ const MAGIC = 0x57464c48;
 export const SALT_AT = 8;
 const TABLE_ROW_BYTES = 8;
 const VALUE_HEAD_BYTES = 6;
+export const NO_VALUES: ReadonlyMap<string, Uint8Array> = new Map();
 
 export const FrameFlag = { complete: 1, emptied: 2, seal: 4 } as const;
 
@@ -68,17 +70,13 @@ export function headBytesOf(entryCount: number, values: ReadonlyMap<string, Uint
   return bytes;
 }
 
-/**
- * Writes the head of a frame over `head`, whose length it is; the entries follow it in the file.
- * `firstIndex` is 0 without entries.
- */
+/** Writes the head of a frame over `head`, whose length it is; the entries follow it in the file. */
 export function writeHead(
   head: Uint8Array,
   salt: Uint8Array,
   number: number,
   flags: number,
   state: FrameState,
-  firstIndex: number,
   entries: readonly Uint8Array[],
   values: ReadonlyMap<string, Uint8Array>,
 ): void {
@@ -98,7 +96,7 @@ export function writeHead(
   writeUint53(head, 80, base.index);
   writeUint53(head, 88, base.term);
   writeUint53(head, 96, base.timeMs);
-  writeUint53(head, 104, firstIndex);
+  writeUint53(head, 104, entries.length === 0 ? 0 : entryIndex(entries[0]!));
   let at = FRAME_HEADER_BYTES;
   let bodyBytes = 0;
   for (const entry of entries) {
@@ -118,6 +116,13 @@ export function writeHead(
     at += VALUE_HEAD_BYTES + nameBytes.length + value.length;
   }
   writeUint32(head, 0, crc32c(head, 4));
+}
+
+/** A frame that only says what the log is. */
+export function bareFrame(salt: Uint8Array, number: number, flags: number, state: FrameState): Uint8Array {
+  const frame = new Uint8Array(FRAME_HEADER_BYTES);
+  writeHead(frame, salt, number, flags, state, [], NO_VALUES);
+  return frame;
 }
 
 /** Bytes of the head that begins here, if these look like the beginning of one of this segment; else undefined. */

@@ -27,7 +27,7 @@ import type { HardState, LogAppend, LogStore } from '../ports/log-store.ts';
 import type { EntryPlace, EntryPlaces } from './entry-places.ts';
 import { SegmentReader } from './segment-reader.ts';
 import { SegmentStock } from './segment-stock.ts';
-import { FRAME_HEADER_BYTES, FrameFlag, aligned, headBytesOf, writeHead } from './wal-frame.ts';
+import { FRAME_HEADER_BYTES, FrameFlag, NO_VALUES, aligned, bareFrame, headBytesOf, writeHead } from './wal-frame.ts';
 import type { FrameState } from './wal-frame.ts';
 import { recoverLog } from './wal-recovery.ts';
 import type { RecoveredLog } from './wal-recovery.ts';
@@ -41,7 +41,6 @@ const FIRST_SEGMENT_BYTES = 1 * MiB;
 const UNSLICED_BYTES_MAX = 8 * MiB;
 const SLICE_BYTES = 4 * MiB;
 const READ_BYTES = 256 * KiB;
-const NO_VALUES: ReadonlyMap<string, Uint8Array> = new Map();
 
 /** Called where a fault may be injected; throwing there is the fault. Empty in production. */
 export interface LogFailpoints {
@@ -93,9 +92,7 @@ export function createWalLog(path: string, identity: LogIdentity, base: LogBase 
   createLogDirectory(path, identity, FIRST_SEGMENT_BYTES, (first) => {
     const hardState = { term: base.term, vote: 0, commit: base.index };
     const state = { hardState, lastIndex: base.index, lastTerm: base.term, base };
-    const head = new Uint8Array(FRAME_HEADER_BYTES);
-    writeHead(head, first.salt, 1, FrameFlag.complete, state, 0, [], NO_VALUES);
-    writeAll(first.fd, head, first.end);
+    writeAll(first.fd, bareFrame(first.salt, 1, FrameFlag.complete, state), first.end);
   });
 }
 
@@ -249,8 +246,7 @@ class SegmentedLog implements WalLog {
     if (failure !== undefined) this.#keepPending(job);
     queueMicrotask(() => {
       if (failedNow) this.#reportFatal();
-      if (failure === undefined) job.done();
-      else job.done(failure);
+      job.done(failure);
     });
   }
 
@@ -301,19 +297,17 @@ class SegmentedLog implements WalLog {
     const headBytes = headBytesOf(job.entries.length, values);
     if (headBytes > this.#head.length) this.#head = new Uint8Array(2 * headBytes);
     const head = this.#head.subarray(0, headBytes);
-    const first = job.entries[0];
     const flags = job.flags | (isFirst ? FrameFlag.complete : 0);
-    writeHead(head, this.#active.salt, this.#frameNumber + 1, flags, job.state, first === undefined ? 0 : entryIndex(first), job.entries, values);
+    writeHead(head, this.#active.salt, this.#frameNumber + 1, flags, job.state, job.entries, values);
     return { at: this.#active.end, head };
   }
 
   /** Seals the active segment, and goes on in the next. */
   #roll(): void {
     const next = this.#stock.next();
-    const seal = new Uint8Array(FRAME_HEADER_BYTES);
-    writeHead(seal, this.#active.salt, this.#frameNumber + 1, FrameFlag.seal, this.#written, 0, [], NO_VALUES);
-    writeAll(this.#active.fd, seal, this.#active.end);
-    fs.fdatasyncSync(this.#active.fd);
+    const { salt, fd, end } = this.#active;
+    writeAll(fd, bareFrame(salt, this.#frameNumber + 1, FrameFlag.seal, this.#written), end);
+    fs.fdatasyncSync(fd);
     this.#frameNumber++;
     this.#active = next;
   }
