@@ -20,6 +20,7 @@ import * as crypto from 'node:crypto';
 import * as fs from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import Database from 'better-sqlite3';
+import { isRecord } from '../base/checks.ts';
 import { crc32c } from '../base/crc32c.ts';
 import { OperationalError, errorText } from '../base/errors.ts';
 import type { LogBase } from '../base/log-base.ts';
@@ -89,8 +90,6 @@ function writeIdentity(dir: string, identity: DataDirIdentity): void {
     throw refuse(`${path} cannot be written: ${errorText(thrown)}`, thrown);
   }
 }
-
-const isRecord = (x: unknown): x is Record<string, unknown> => typeof x === 'object' && x !== null && !Array.isArray(x);
 
 function isMember(x: unknown): x is DataDirMember {
   if (!isRecord(x) || !Number.isSafeInteger(x['id']) || typeof x['name'] !== 'string') return false;
