@@ -75,6 +75,7 @@ export function handleSnapshot(core: RaftCore, m: Message): void {
 export function restored(core: RaftCore, base: LogBase, configuration: ConfigurationAt | undefined): void {
   const { log } = core;
   assertSameHistory(core, base);
+  core.loading = false;
   if (base.term > core.term) core.becomeFollower(base.term, 0);
   if (base.index > log.commit) {
     if (log.matches(base.index, base.term)) {

@@ -149,6 +149,8 @@ export interface RaftConfig {
   readonly restarted: boolean;
   /** True while this node's log is not trusted (replaced member): it never campaigns and never votes until told otherwise. */
   readonly rejoining: boolean;
+  /** The driver still loads the snapshot that the log begins behind: this node votes and keeps the log, and seeks no election before RaftNode.restored. */
+  readonly loading?: boolean;
   /** A whole number in [0, bound). */
   readonly random: (bound: number) => number;
 }

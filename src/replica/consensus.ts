@@ -51,8 +51,6 @@ export class Consensus {
   readonly #keeper: LogKeeper;
   /** Highest index handed to the engine, and bytes of it that the engine has not applied. */
   #delivered: number;
-  /** The log begins behind a snapshot that the engine does not have yet: nothing is delivered. */
-  #awaitsSnapshot: boolean;
   #unappliedBytes = 0;
   #commit = 0;
   /** Appends handed to the store and not completed; messages wait for the last of them. */
@@ -67,7 +65,6 @@ export class Consensus {
     this.#options = options;
     this.#log = new CachedLog(options.store, LOG_CACHE_BYTES);
     this.#delivered = options.store.base.index;
-    this.#awaitsSnapshot = this.#delivered > 0;
     this.#raft = new RaftNode(raftConfig(options, this.#log));
     this.#roster = new Roster({ localAddress: (member) => member, ...options, raft: this.#raft });
     this.#members = new Members(options, {
@@ -397,19 +394,20 @@ export class Consensus {
 
   /** The engine has the state up to `base`: it goes on from there, unless it has got further by the log meanwhile. */
   #restored(base: LogBase, configuration: ConfigurationAt | undefined): void {
-    const accepted = base.index > this.#delivered || (this.#awaitsSnapshot && base.index === this.#delivered);
+    const wasLoading = this.#raft.loading;
+    const accepted = base.index > this.#delivered || (wasLoading && base.index === this.#delivered);
     this.#raft.restored(base, configuration);
     this.#members.caughtUp(base.index);
     if (base.index > this.#commit) this.#commit = base.index;
     this.#publish();
     if (accepted) {
       this.#delivered = base.index;
-      this.#awaitsSnapshot = false;
       this.#proposals.forget(base.index);
     }
     this.#options.link.send({ type: 'installed', index: base.index, accepted });
     // A node alone hears of nothing else that would have it deliver.
     this.#deliver();
+    if (wasLoading && this.#raft.isSingleVoter) this.#raft.campaign();
   }
 
   #send(message: Message): void {
@@ -458,7 +456,7 @@ export class Consensus {
 
   /** Hands committed entries to the engine, as far as its window allows. */
   #deliver(): void {
-    while (!this.#awaitsSnapshot && this.#delivered < this.#commit && this.#unappliedBytes < APPLY_WINDOW_BYTES) {
+    while (!this.#raft.loading && this.#delivered < this.#commit && this.#unappliedBytes < APPLY_WINDOW_BYTES) {
       const from = this.#delivered + 1;
       const entries = this.#log.entries(from, this.#commit, APPEND_MESSAGE_BYTES_MAX);
       const out: CommittedEntry[] = [];
