@@ -122,7 +122,7 @@ function handleAcknowledgement(core: RaftCore, leadership: Leadership, progress:
   if (progress.state === 'probe') progress.becomeReplicate();
   else if (progress.state === 'replicate') progress.inflights.freeTo(m.index);
   else if (progress.match + 1 >= core.log.firstIndex) progress.becomeReplicate();
-  else sendSnapshot(core, m.from, progress);
+  else needsSnapshot(core, m.from, progress);
   if (maybeCommit(core, leadership)) broadcastAppend(core, leadership);
   while (sendAppend(core, m.from, progress));
   offerCommit(core, leadership, m.from, progress);
