@@ -84,6 +84,7 @@ class Node {
     this.#listener = listener;
     config.onChange((changed, now) => {
       if (changed.has('loglevel')) this.#logger.setLevel(now.loglevel);
+      if (changed.has('log-disk-bytes-max')) engine.requests.limitLog(now['log-disk-bytes-max']);
       if (changed.has('tcp-keepalive')) listener.keepAliveSeconds = now['tcp-keepalive'];
     });
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => this.#stop(signal));
@@ -149,6 +150,7 @@ class Node {
       readConsistency: values['read-consistency'],
       logKeepBytes: values['log-keep-bytes'],
       logKeepBytesMax: values['log-keep-bytes-max'],
+      logDiskBytesMax: values['log-disk-bytes-max'],
       failpoints: values.failpoint,
       cell,
       link,

@@ -20,7 +20,7 @@ import type { ConsensusOptions } from './consensus-options.ts';
 import { CommitNews } from './commit-news.ts';
 import { Handover } from './handover.ts';
 import { LogFeedServer } from './log-feed.ts';
-import { LOG_KEEP_BYTES, LOG_KEEP_BYTES_MAX, LogKeeper } from './log-keeper.ts';
+import { LogUpkeep } from './log-upkeep.ts';
 import { Members } from './members.ts';
 import { MembershipChanges } from './membership-changes.ts';
 import { OwnProposals } from './own-proposals.ts';
@@ -48,7 +48,7 @@ export class Consensus {
   readonly #feed: LogFeedServer | undefined;
   readonly #proposals: OwnProposals;
   readonly #reads: ReadRequests;
-  readonly #keeper: LogKeeper;
+  readonly #upkeep: LogUpkeep;
   /** Highest index handed to the engine, and bytes of it that the engine has not applied. */
   #delivered: number;
   #unappliedBytes = 0;
@@ -79,8 +79,8 @@ export class Consensus {
     const isConnected = (node: number): boolean => this.#members.isConnected(node);
     this.#proposals = new OwnProposals(link);
     this.#reads = new ReadRequests(this.#raft, link, () => this.#logTimeMs());
-    const { logKeepBytes: keepBytes = LOG_KEEP_BYTES, logKeepBytesMax: keepBytesMax = LOG_KEEP_BYTES_MAX } = options;
-    this.#keeper = new LogKeeper({ log: this.#log, raft: this.#raft, logger, isConnected, keepBytes, keepBytesMax });
+    const memberName = (node: number): string => this.#members.name(node);
+    this.#upkeep = new LogUpkeep(options, { log: this.#log, raft: this.#raft, isConnected, memberName });
     this.#changes = new MembershipChanges({
       id, raft: this.#raft, clock, logger, isConnected, unreachable: options.unreachable,
       electionMs: options.electionTicks * options.tickMs,
@@ -90,18 +90,13 @@ export class Consensus {
     this.#stateNews = new StateNews({ id, raft: this.#raft, link, isConnected });
     this.#commitNews = new CommitNews(this.#raft, clock, (input) => this.#guard(input));
     this.#feed = observers === undefined ? undefined : new LogFeedServer({
-      log: this.#log,
-      observers,
-      clock,
-      logger,
+      log: this.#log, observers, clock, logger,
       commit: () => this.#commit,
       leadership: () => ({ leads: this.#raft.status().role === 'leader', hasLeader: this.#raft.status().leader !== 0 }),
       isHalted: () => this.#halted,
     });
     this.#handover = new Handover({
-      id,
-      raft: this.#raft,
-      clock: options.clock,
+      id, raft: this.#raft, clock,
       timeoutMs: 2 * options.electionTicks * options.tickMs,
       isConnected,
       isHalted: () => this.#halted,
@@ -144,7 +139,7 @@ export class Consensus {
         this.#members.tick();
         this.#roster.tick();
         this.#changes.tick();
-        this.#keeper.tick();
+        this.#upkeep.tick();
       });
       this.#scheduleTick();
     });
@@ -201,13 +196,16 @@ export class Consensus {
         return;
       }
       case 'forward-refused':
-        transport.send(message.to, encodeForwardRefused(message.id, message.term, 'not the leader of that term'), NO_BODY);
+        transport.send(message.to, encodeForwardRefused(message.id, message.term, message.reason), NO_BODY);
         return;
       case 'read-index':
         this.#reads.ask(message.id, this.#now());
         return;
       case 'published':
-        this.#keeper.published(message.snapshot);
+        this.#upkeep.published(message.snapshot);
+        return;
+      case 'limit-log':
+        this.#upkeep.limit(message.bytes);
         return;
       case 'restored':
         this.#restored(message.base, message.configuration);
@@ -226,7 +224,7 @@ export class Consensus {
         this.#changes.request(message.id, message.change);
         return;
       case 'status':
-        link.send(this.#members.status(message.id, this.#commit));
+        link.send(this.#members.status(message.id, this.#commit, this.#upkeep.state()));
         return;
       case 'shutdown':
         this.#shutdown();

@@ -3,7 +3,7 @@
 //
 // What must hold: nothing that a peer says is used before its data directory is pinned on disk (`isPinning`).
 import type { Clock } from '../ports/clock.ts';
-import type { ConsensusMessage, MemberState } from '../ports/link.ts';
+import type { ConsensusMessage, LogState, MemberState } from '../ports/link.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { LogStore } from '../ports/log-store.ts';
 import type { PeerIdentity, Transport } from '../ports/transport.ts';
@@ -85,7 +85,7 @@ export class Members {
   }
 
   /** The group as this node knows it. */
-  status(id: number, commitIndex: number): ConsensusMessage {
+  status(id: number, commitIndex: number, log: LogState): ConsensusMessage {
     const { store, id: self, incarnation } = this.#options;
     const { raft, roster } = this.#host;
     const { role, lastIndex, peers, configuration: { voters, learners } } = raft.status();
@@ -98,7 +98,7 @@ export class Members {
         match, connected: this.isConnected(member.id), silentMs: this.silentMs(member.id),
       };
     });
-    return { type: 'status', id, firstIndex: store.firstIndex, lastIndex, commitIndex, logBytes: store.sizeBytes(), members, changing: !raft.configurationSettled };
+    return { type: 'status', id, firstIndex: store.firstIndex, lastIndex, commitIndex, log, members, changing: !raft.configurationSettled };
   }
 
   /** The log names the data directory of this node that is connected: what it acknowledges stands for that. */
