@@ -9,6 +9,7 @@ import { NodeClock } from '../adapters/node-clock.ts';
 import { NodeEntropy } from '../adapters/node-entropy.ts';
 import { createSharedCell, SharedCellReader } from '../adapters/shared-cell.ts';
 import { StallWatch, watchStalls } from '../adapters/stall-watch.ts';
+import { PeerPieces } from '../adapters/peer-pieces.ts';
 import { PortEngineLink } from '../adapters/thread-link.ts';
 import { errorText, OperationalError } from '../base/errors.ts';
 import { allCommands } from '../commands/all.ts';
@@ -205,7 +206,7 @@ class Node {
       origin: { node: ready.nodeId, boot: this.#entropy.uint32() },
       replayTo: ready.commit,
       startsBehind: ready.base,
-      installer: this.#makeInstaller(machine, ready),
+      installer: this.#makeInstaller(machine, server, ready),
       bootstrap: () => ({
         databases: values.databases,
         hashKey: randomBytes(16),
@@ -219,12 +220,19 @@ class Node {
     });
   }
 
-  #makeInstaller(machine: Machine, { clusterId, base }: ConsensusReady): StoredSnapshots {
+  #makeInstaller(machine: Machine, server: Server, { clusterId, base }: ConsensusReady): StoredSnapshots {
     const { values } = this.#loaded;
     const installer = new StoredSnapshots({
       dir: path.resolve(values.dir),
       clusterId,
       openStore: values['object-store'] === '' ? undefined : () => openConfiguredStore(values),
+      pieces: new PeerPieces({
+        members: () => server.node.group.others.map(({ name, host, peerPort }) => ({ name, host, port: peerPort })),
+        clusterSecret: values['cluster-secret'],
+        clusterId,
+        name: `node ${values['node-id']}`,
+        logger: this.#logger,
+      }),
       table: machine.table,
       report: this.#machineReport(),
       accessClockMs: () => this.#clock.monotonicMs(),

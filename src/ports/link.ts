@@ -8,6 +8,7 @@
 
 import type { ConfigurationAt, MemberAddress } from '../base/configuration.ts';
 import type { LogBase } from '../base/log-base.ts';
+import type { PieceAnswer, PieceRequest } from './snapshot-pieces.ts';
 
 /** A snapshot by reference: the state after the entry at `index`; where to find it is for whoever restores it to read. */
 export interface SnapshotReference {
@@ -42,6 +43,8 @@ export type EngineMessage =
   | { readonly type: 'restored'; readonly base: LogBase; readonly configuration: ConfigurationAt | undefined }
   | { readonly type: 'restore-failed'; readonly index: number }
   | { readonly type: 'status'; readonly id: number }
+  /** Answers `piece-asked`. */
+  | { readonly type: 'piece'; readonly id: number; readonly answer: PieceAnswer }
   /** The log on this node's disk may have so many bytes from now on; 0: as many as there is room for. */
   | { readonly type: 'limit-log'; readonly bytes: number }
   /** A member comes or goes. Answered by `members-changed` when it is so, or is known not to have begun, or nobody can tell. */
@@ -113,6 +116,8 @@ export type ConsensusMessage =
   | { readonly type: 'committed'; readonly entries: readonly CommittedEntry[] }
   /** This node is too far behind for the log: a machine is to be made of this snapshot, beside the one that serves. Answered by `restored` or `restore-failed`. */
   | { readonly type: 'restore'; readonly snapshot: SnapshotReference }
+  /** Somebody wants a piece of a snapshot that this node may have. Answered by `piece`. */
+  | { readonly type: 'piece-asked'; readonly id: number; readonly request: PieceRequest }
   /** With `accepted` the machine that was restored takes over, and the next entry committed is the one behind `index`; else it is not needed any more. */
   | { readonly type: 'installed'; readonly index: number; readonly accepted: boolean }
   /** The log on this node's disk has reached its limit, or is below it again. */

@@ -9,7 +9,7 @@ import { must } from '../base/assert.ts';
 import type { ConfigurationAt } from '../base/configuration.ts';
 import { EntryKind, entryTimeMs } from '../base/entry.ts';
 import { errorText } from '../base/errors.ts';
-import { APPEND_MESSAGE_BYTES_MAX, APPLY_WINDOW_BYTES, INFLIGHT_BYTES_MAX, LOG_CACHE_BYTES } from '../base/limits.ts';
+import { APPEND_MESSAGE_BYTES_MAX, APPLY_WINDOW_BYTES, LOG_CACHE_BYTES } from '../base/limits.ts';
 import type { LogBase } from '../base/log-base.ts';
 import type { CommittedEntry, EngineMessage } from '../ports/link.ts';
 import type { PeerIdentity } from '../ports/transport.ts';
@@ -30,8 +30,6 @@ import { Roster } from './roster.ts';
 import { StateNews } from './state-news.ts';
 import { decodePeerMessage, encodeForward, encodeForwardRefused, encodeRaftHead, raftBody } from './peer-message.ts';
 
-/** Bytes on their way to the leader above which nothing is forwarded to it. */
-const FORWARD_QUEUE_BYTES_MAX = INFLIGHT_BYTES_MAX;
 const NO_BYTES = new Uint8Array(0);
 const NO_BODY: readonly Uint8Array[] = [];
 
@@ -90,9 +88,9 @@ export class Consensus {
     this.#stateNews = new StateNews({ id, raft: this.#raft, link, isConnected });
     this.#commitNews = new CommitNews(this.#raft, clock, (input) => this.#guard(input));
     this.#feed = observers === undefined ? undefined : new LogFeedServer({
-      log: this.#log, observers, clock, logger,
+      log: this.#log, observers, link, clock, logger,
       commit: () => this.#commit,
-      leadership: () => ({ leads: this.#raft.status().role === 'leader', hasLeader: this.#raft.status().leader !== 0 }),
+      leadership: () => ({ leads: this.#raft.role === 'leader', hasLeader: this.#raft.leader !== 0 }),
       isHalted: () => this.#halted,
     });
     this.#handover = new Handover({
@@ -190,7 +188,7 @@ export class Consensus {
         return;
       }
       case 'forward': {
-        const reason = this.#forwardRefusal(message.leader, message.term);
+        const reason = this.#members.forwardRefusal(message.leader, message.term);
         if (reason !== undefined) link.send({ type: 'forward-failed', id: message.id, reason });
         else transport.send(message.leader, encodeForward(message.id, message.term, message.count), [message.records]);
         return;
@@ -203,6 +201,9 @@ export class Consensus {
         return;
       case 'published':
         this.#upkeep.published(message.snapshot);
+        return;
+      case 'piece':
+        this.#feed?.pieceRead(message.id, message.answer);
         return;
       case 'limit-log':
         this.#upkeep.limit(message.bytes);
@@ -230,13 +231,6 @@ export class Consensus {
         this.#shutdown();
         return;
     }
-  }
-
-  #forwardRefusal(to: number, inTerm: number): string | undefined {
-    const { term, leader } = this.#raft;
-    if (term !== inTerm || leader !== to || !this.#members.isConnected(to)) return 'the leader changed or is not connected';
-    // Beyond that the transport drops it without a word, and its clients would be told UNCERTAIN.
-    return this.#options.transport.queuedBytes(to) > FORWARD_QUEUE_BYTES_MAX ? 'too much is on its way to the leader' : undefined;
   }
 
   #fromPeer(from: number, head: Uint8Array, body: readonly Uint8Array[]): void {

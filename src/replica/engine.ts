@@ -48,7 +48,6 @@ const CRON_MS = 50;
 /** Longest wait for a forward while the leader stays the same, in units of uncertainAfterMs. */
 const FORWARD_PATIENCE = 5;
 
-const NOT_LEADER = 'not the leader of that term';
 const NOT_APPLIED = 'CLUSTERDOWN the leader changed before this write was committed; it was not applied';
 
 export class Engine implements ApplySink {
@@ -313,7 +312,8 @@ export class Engine implements ApplySink {
         this.room.told(message.isFull);
         return;
       case 'restore':
-        this.#installation.restore(message.snapshot);
+      case 'piece-asked':
+        this.#installation.asked(message);
         return;
       case 'installed':
         this.#installed(message.accepted);
@@ -368,7 +368,7 @@ export class Engine implements ApplySink {
     if (verdict === 'old') return;
     const takes = this.role === 'leader' && this.term === term && this.machine.bootstrapped && verdict === 'new';
     if (!takes || (this.room.isFull && !isEssential(records, count, this.machine.table))) {
-      this.#options.link.send({ type: 'forward-refused', to: from, id, term, reason: takes ? LOG_FULL : NOT_LEADER });
+      this.#options.link.send({ type: 'forward-refused', to: from, id, term, reason: takes ? LOG_FULL : 'not the leader of that term' });
       return;
     }
     if (this.#batch.count + count > BATCH_RECORDS_MAX) this.flushNow();

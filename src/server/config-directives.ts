@@ -56,7 +56,7 @@ const storage = {
 };
 
 const snapshots = {
-  'object-store': text('', { group: 'snapshots', docs: 'Where snapshots and the archived log go: a directory, or s3://bucket/prefix?endpoint=…&region=…. The same on every node. Empty: none is made, and the log grows up to log-disk-bytes-max.' }),
+  'object-store': text('', { group: 'snapshots', docs: 'Where snapshots and the archived log go: a directory, or s3://bucket/prefix?endpoint=…&region=…. The same on every node; one that has another, or none, has snapshots from its peers. Empty everywhere: none is made, and the log grows up to log-disk-bytes-max.' }),
   'object-store-key-file': text('', { group: 'snapshots', docs: 'File with the keys that snapshots and archive are encrypted with; empty: they are not.' }),
   'snapshot-log-bytes': memory(GiB, MiB, SAFE_MAX, { group: 'snapshots', docs: 'Bytes of log since the last snapshot at which the next one is made.' }),
   'snapshot-interval': int(3600, 1, INT_MAX, { group: 'snapshots', docs: 'Seconds since the last snapshot after which the next one is made, if anything was written.' }),

@@ -52,6 +52,12 @@ export class Group {
     return this.#members.find((member) => member.id === id);
   }
 
+  /** The members but this one, the leader first. */
+  get others(): MemberAddress[] {
+    const { engine, options } = this.#server;
+    return this.#members.filter(({ id }) => id !== options.nodeId).sort((a, b) => Number(b.id === engine.leader) - Number(a.id === engine.leader));
+  }
+
   status(): RaftStatus {
     const { engine, options } = this.#server;
     const leader = this.member(engine.leader);

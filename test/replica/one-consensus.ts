@@ -121,6 +121,7 @@ export class Follower {
       observers: {
         observe: (events) => (this.#observers = events),
         answer: (_observer, answer) => void this.answers.push(answer),
+        answerPiece: silent,
         dropObserver: (_observer, reason) => expect.fail(reason),
       },
       link: {
