@@ -20,6 +20,7 @@ import type { SnapshotInstaller } from '../replica/installation.ts';
 import { readCatalog } from '../snapshot/catalog.ts';
 import { SnapshotRestore } from '../snapshot/machine-snapshot.ts';
 import { decodeManifest, MANIFEST_BYTES_MAX, type SnapshotManifest, type SnapshotPart } from '../snapshot/manifest.ts';
+import { backoffMs } from '../snapshot/pulse.ts';
 import { decodeRestoreMeta, RestoreFile, type RestoreMeta } from '../snapshot/restore-files.ts';
 import { assertNamed, partOf, soundSnapshots, type SnapshotFacts, type SnapshotSource } from '../snapshot/stored-snapshot.ts';
 import { FetchedSnapshots, type FetchedNow } from './fetched-snapshots.ts';
@@ -29,8 +30,6 @@ import { GivenSnapshots } from './given-snapshots.ts';
 const SLICE_MS = 4;
 const PIECE_BYTES = 32 * KiB;
 const REPORT_MS = 5000;
-const RETRY_MS_MIN = 500;
-const RETRY_MS_MAX = 30_000;
 /** Of the looks for a published snapshot that fail, the first are told, and then one in so many. */
 const CONFIRM_FAILURES_TOLD = 3;
 const CONFIRM_TOLD_EVERY = 20;
@@ -338,8 +337,4 @@ export class StoredSnapshots implements SnapshotInstaller {
     }
     if (hash.digest('hex') !== part.sha256) throw new OperationalError('OBJECT_DAMAGED', `${part.key} does not have the SHA-256 that its manifest says`);
   }
-}
-
-function backoffMs(failures: number): number {
-  return Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** Math.min(failures - 1, 10));
 }
