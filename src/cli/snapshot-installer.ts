@@ -127,6 +127,8 @@ export class StoredSnapshots implements SnapshotInstaller {
     try {
       const reason = await this.#missingInStore(snapshot);
       if (typeof reason !== 'object') return reason;
+      // The record is older than what this node has: it started from a later snapshot, say.
+      if (this.#fetched.list().some(({ meta }) => meta.index > snapshot.index)) return undefined;
       // What is just being put into a store that is shared will be there soon.
       if (this.#options.openStore !== undefined && failures <= FETCH_AFTER_FAILURES) return reason.elsewhere;
       await this.#fetch(snapshot);

@@ -330,6 +330,17 @@ describe('a node that has no store with the snapshot in it', () => {
     expect(world.fetched().list().map(({ meta }) => meta.index)).toEqual([snapshot.index]);
   });
 
+  test('fetches none that is older than what it has', async () => {
+    const world = new World();
+    const old = await world.snapshot();
+    const newer = await world.snapshot();
+    const installer = world.installer();
+    await restored(installer, newer);
+    const reads = world.peers.reads.length;
+    expect(await new Promise((resolve) => installer.confirm(() => old, resolve))).toBe(old);
+    expect(world.peers.reads).toHaveLength(reads);
+  });
+
   test('waits for a shared store that does not answer, instead of asking its peers', async () => {
     const world = new World();
     const snapshot = await world.snapshot();

@@ -95,7 +95,14 @@ test('a wiped member and a new one start from a peer, through kill -9; logs are 
     for (let i = 0; i < 100; i++) await client.ask('SET', `key:${i}`, randomBytes(VALUE_BYTES * 0.75).toString('base64'));
   });
   await snapshot();
-  for (const node of [second, third, fourth]) expect(fs.readdirSync(path.join(node.dir, 'fetched'))).toHaveLength(1);
+  const newest = (await first.info('persistence')).get('snapshot_index')!.padStart(16, '0');
+  for (const node of [second, third, fourth]) {
+    // Some had cut a little more of their log behind the one before, meanwhile.
+    await until(`${node.name} to have the newest, and no other`, () => {
+      const names = fs.readdirSync(path.join(node.dir, 'fetched'));
+      return names.length === 1 && names[0]!.startsWith(newest) && fs.existsSync(path.join(node.dir, 'fetched', names[0]!, 'restore.json'));
+    }, { timeoutMs: 60_000, everyMs: 50 });
+  }
   const { dump } = await cluster.agree();
   expect(dump.size).toBe(KEYS);
   // With the only node that has snapshots gone, each starts from its own copy.
