@@ -92,19 +92,26 @@ export class RecordView {
   }
 }
 
+/** Buffers kept for use again: one at the log and one being filled are usual. */
+const SPARES_MAX = 2;
+
 /** Builds records one after another in a growing buffer with `headroom` bytes left free in front (the entry's header). */
 export class RecordBuilder {
   bytes: Uint8Array;
   length: number;
   count = 0;
   readonly #headroom: number;
+  readonly #capacity: number;
+  /** Each of #capacity bytes. */
+  readonly #spares: Uint8Array[] = [];
   #recordStart = 0;
   /** Where the last whole record ends: what a failure left behind it is written over. */
   #wholeLength: number;
 
   constructor(headroom: number, capacity: number) {
     this.#headroom = headroom;
-    this.bytes = new Uint8Array(Math.max(capacity, headroom + 256));
+    this.#capacity = Math.max(capacity, headroom + 256);
+    this.bytes = new Uint8Array(this.#capacity);
     this.length = headroom;
     this.#wholeLength = headroom;
   }
@@ -119,6 +126,20 @@ export class RecordBuilder {
     this.length = this.#headroom;
     this.#wholeLength = this.length;
     this.count = 0;
+  }
+
+  /** The headroom and the records, not copied; the builder goes on empty with another buffer. */
+  take(): Uint8Array {
+    const taken = this.bytes.subarray(0, this.length);
+    this.bytes = this.#spares.pop() ?? new Uint8Array(this.#capacity);
+    this.clear(Infinity);
+    return taken;
+  }
+
+  /** Nobody looks at what was taken any more: its buffer is used again, unless it is of another size or there are enough. */
+  giveBack(taken: Uint8Array): void {
+    const { buffer } = taken;
+    if (buffer.byteLength === this.#capacity && this.#spares.length < SPARES_MAX) this.#spares.push(new Uint8Array(buffer));
   }
 
   begin(kind: RecordKind, protocol: 2 | 3, db: number, origin: Origin, session: number, sequence: number): void {
