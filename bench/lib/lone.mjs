@@ -145,7 +145,7 @@ class RedisServer extends LoneServer {
 }
 
 /** No snapshot but those that are asked for, and none is ever deleted. */
-export const ONLY_ASKED_FOR = ['--snapshot-log-bytes', '1000gb', '--snapshot-interval', '2000000000', '--snapshot-retention', '0'];
+export const ONLY_ASKED_FOR = ['--snapshot-log-bytes', '1000gb', '--snapshot-interval', '2000000000', '--snapshot-retention', '0', '--log-disk-bytes-max', '0'];
 
 class HoldfastServer extends LoneServer {
   #main;

@@ -2,7 +2,9 @@
 // nothing of sockets; tcp-peers.ts owns the connections. The promises are in src/ports/observers.ts.
 import { assert } from '../base/assert.ts';
 import type { FeedAnswer, ObserverEvents } from '../ports/observers.ts';
+import type { PieceAnswer, PieceRequest } from '../ports/snapshot-pieces.ts';
 import { decodeFetch, encodeAnswer } from './feed-messages.ts';
+import { decodePieceRequest, encodePieceAnswer, PIECE_REQUEST, unpacked } from './piece-messages.ts';
 
 /** Observers at one time. More are turned away, and may come again. */
 export const OBSERVERS_MAX = 8;
@@ -17,11 +19,14 @@ export interface ObserverConnection {
 
 interface Observer {
   readonly id: number;
-  /** idle; asked: its fetch is not answered; answering: the answer is not wholly with the kernel. */
+  /** idle; asked: its question is not answered; answering: the answer is not wholly with the kernel. */
   state: 'idle' | 'asked' | 'answering';
-  /** A fetch that came while the answer before it was on its way; 0: none. */
-  nextFrom: number;
+  /** A question that came while the answer before it was on its way. */
+  next: Question | undefined;
 }
+
+/** An index of the log to fetch from, or a piece of a snapshot. */
+type Question = number | PieceRequest;
 
 export class ObserverBook {
   readonly #nodeName: string;
@@ -53,36 +58,47 @@ export class ObserverBook {
     // Several handshakes may have been admitted at once.
     if (this.refusal() !== undefined) return connection.drop('there are too many observers');
     const id = this.#nextId++;
-    this.#byConnection.set(connection, { id, state: 'idle', nextFrom: 0 });
+    this.#byConnection.set(connection, { id, state: 'idle', next: undefined });
     this.#byId.set(id, connection);
   }
 
   message(connection: ObserverConnection, head: Uint8Array, body: readonly Uint8Array[]): void {
     const observer = this.#byConnection.get(connection);
     if (observer === undefined) return;
-    const from = decodeFetch(head, body);
-    if (typeof from === 'string') return connection.drop(from);
-    if (observer.state === 'asked' || observer.nextFrom !== 0) return connection.drop('an observer sent a fetch before the last was answered');
-    if (observer.state === 'answering') observer.nextFrom = from;
-    else this.#ask(observer, from);
+    const fields = unpacked(head);
+    const question = fields?.[0] === PIECE_REQUEST ? decodePieceRequest(fields, body) : decodeFetch(head, body);
+    if (typeof question === 'string') return connection.drop(question);
+    if (observer.state === 'asked' || observer.next !== undefined) return connection.drop('an observer asked again before it was answered');
+    if (observer.state === 'answering') observer.next = question;
+    else this.#ask(observer, question);
   }
 
-  #ask(observer: Observer, from: number): void {
+  #ask(observer: Observer, question: Question): void {
     observer.state = 'asked';
-    observer.nextFrom = 0;
-    this.#events?.fetch(observer.id, from);
+    observer.next = undefined;
+    if (typeof question === 'number') this.#events?.fetch(observer.id, question);
+    else this.#events?.piece(observer.id, question);
   }
 
   answer(id: number, answer: FeedAnswer): void {
+    this.#answer(id, () => ({ head: encodeAnswer(answer, this.#nodeName), body: answer.entries }));
+  }
+
+  answerPiece(id: number, answer: PieceAnswer): void {
+    this.#answer(id, () => encodePieceAnswer(answer));
+  }
+
+  #answer(id: number, message: () => { readonly head: Uint8Array; readonly body: readonly Uint8Array[] }): void {
     const connection = this.#byId.get(id);
     if (connection === undefined) return;
     const observer = this.#byConnection.get(connection);
     assert(observer?.state === 'asked', () => `observer ${id} has asked for what it is answered`);
     observer.state = 'answering';
-    connection.send(encodeAnswer(answer, this.#nodeName), answer.entries, () => {
+    const { head, body } = message();
+    connection.send(head, body, () => {
       if (this.#byId.get(id) !== connection) return;
       observer.state = 'idle';
-      if (observer.nextFrom !== 0) this.#ask(observer, observer.nextFrom);
+      if (observer.next !== undefined) this.#ask(observer, observer.next);
     });
   }
 

@@ -19,6 +19,7 @@ import { INFLIGHT_BYTES_MAX, KiB, PEER_CHUNK_BYTES_MAX } from '../base/limits.ts
 import type { Entropy } from '../ports/entropy.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { FeedAnswer, ObserverEvents, ObserverTransport } from '../ports/observers.ts';
+import type { PieceAnswer } from '../ports/snapshot-pieces.ts';
 import type { PeerAddress, PeerIdentity, Transport, TransportEvents } from '../ports/transport.ts';
 import { LogLimiter } from './logger.ts';
 import { ObserverBook, type ObserverConnection } from './observer-book.ts';
@@ -173,6 +174,10 @@ export class TcpPeers implements Transport, ObserverTransport {
 
   answer(observer: number, answer: FeedAnswer): void {
     this.#observers.answer(observer, answer);
+  }
+
+  answerPiece(observer: number, answer: PieceAnswer): void {
+    this.#observers.answerPiece(observer, answer);
   }
 
   dropObserver(observer: number, reason: string): void {

@@ -27,6 +27,13 @@ export class PortEngineLink implements EngineLink {
         this.#port.postMessage({ ...message, records }, [records.buffer]);
         return;
       }
+      case 'piece': {
+        const { answer } = message;
+        if ('absent' in answer) return this.#port.postMessage(message);
+        const bytes = whole(answer.bytes);
+        this.#port.postMessage({ ...message, answer: { ...answer, bytes } }, [bytes.buffer]);
+        return;
+      }
       default:
         this.#port.postMessage(message);
     }

@@ -213,6 +213,10 @@ class SegmentedLog implements WalLog {
     return this.#shape.cutKeeping(bytes);
   }
 
+  behind(index: number): number {
+    return this.#shape.behind(index);
+  }
+
   #remember(meta: ReadonlyMap<string, Uint8Array> | undefined): ReadonlyMap<string, Uint8Array> {
     if (meta === undefined) return NO_VALUES;
     const values = new Map<string, Uint8Array>();

@@ -80,6 +80,11 @@ export class LogShape {
     this.#sizes.cut(base.index);
   }
 
+  /** Bytes of entries behind `index`, roughly. */
+  behind(index: number): number {
+    return this.#sizes.behind(index);
+  }
+
   /** The highest index that may be cut with about `bytes` left behind it. */
   cutKeeping(bytes: number): number {
     return this.#sizes.keeping(bytes);

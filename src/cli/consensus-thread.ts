@@ -47,6 +47,7 @@ export interface ConsensusThreadData {
   readonly readConsistency: 'lease' | 'quorum';
   readonly logKeepBytes: number;
   readonly logKeepBytesMax: number;
+  readonly logDiskBytesMax: number;
   readonly failpoints: readonly string[];
   readonly cell: SharedArrayBuffer;
   readonly link: MessagePort;
@@ -187,6 +188,7 @@ async function main(): Promise<void> {
     readConsistency: data.readConsistency,
     logKeepBytes: data.logKeepBytes,
     logKeepBytesMax: data.logKeepBytesMax,
+    logDiskBytesMax: data.logDiskBytesMax,
     // Not the only node any more: if its log is damaged one day, there are others to fetch it from.
     onMembers: (now) => {
       if (dataDir.identity.members.length > 1 || now.length === 1) return;

@@ -10,6 +10,7 @@ import { NodeClock } from '../adapters/node-clock.ts';
 import { NodeEntropy } from '../adapters/node-entropy.ts';
 import { createSharedCell, SharedCellReader } from '../adapters/shared-cell.ts';
 import { StallWatch, watchStalls } from '../adapters/stall-watch.ts';
+import { PeerPieces } from '../adapters/peer-pieces.ts';
 import { PortEngineLink } from '../adapters/thread-link.ts';
 import { errorText, OperationalError } from '../base/errors.ts';
 import { allCommands } from '../commands/all.ts';
@@ -95,6 +96,7 @@ class Node {
     this.#listener = listener;
     config.onChange((changed, now) => {
       if (changed.has('loglevel')) this.#logger.setLevel(now.loglevel);
+      if (changed.has('log-disk-bytes-max')) engine.requests.limitLog(now['log-disk-bytes-max']);
       if (changed.has('tcp-keepalive')) listener.keepAliveSeconds = now['tcp-keepalive'];
     });
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => this.#stop(signal));
@@ -160,6 +162,7 @@ class Node {
       readConsistency: values['read-consistency'],
       logKeepBytes: values['log-keep-bytes'],
       logKeepBytesMax: values['log-keep-bytes-max'],
+      logDiskBytesMax: values['log-disk-bytes-max'],
       failpoints: values.failpoint,
       cell,
       link,
@@ -214,7 +217,7 @@ class Node {
       origin: { node: ready.nodeId, boot: this.#entropy.uint32() },
       replayTo: ready.commit,
       startsBehind: ready.base,
-      installer: this.#makeInstaller(machine, ready),
+      installer: this.#makeInstaller(machine, server, ready),
       bootstrap: () => ({
         databases: values.databases,
         hashKey: randomBytes(16),
@@ -228,12 +231,19 @@ class Node {
     });
   }
 
-  #makeInstaller(machine: Machine, { clusterId, base }: ConsensusReady): StoredSnapshots {
+  #makeInstaller(machine: Machine, server: Server, { clusterId, base }: ConsensusReady): StoredSnapshots {
     const { values } = this.#loaded;
     const installer = new StoredSnapshots({
       dir: path.resolve(values.dir),
       clusterId,
       openStore: values['object-store'] === '' ? undefined : () => openConfiguredStore(values),
+      pieces: new PeerPieces({
+        members: () => server.node.group.others.map(({ name, host, peerPort }) => ({ name, host, port: peerPort })),
+        clusterSecret: values['cluster-secret'],
+        clusterId,
+        name: `node ${values['node-id']}`,
+        logger: this.#logger,
+      }),
       table: machine.table,
       report: this.#machineReport(),
       accessClockMs: () => this.#clock.monotonicMs(),

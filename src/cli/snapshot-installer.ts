@@ -9,11 +9,12 @@ import { errorText, OperationalError } from '../base/errors.ts';
 import { KiB, MiB } from '../base/limits.ts';
 import type { LogBase } from '../base/log-base.ts';
 import type { CommandTable } from '../commands/table.ts';
-import { digestText, type Machine, MACHINE_VERSION, type MachineReport } from '../machine/machine.ts';
+import { digestText, type Machine, type MachineReport } from '../machine/machine.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { SnapshotReference } from '../ports/link.ts';
 import type { Logger } from '../ports/logger.ts';
 import { readObject, type ObjectStore } from '../ports/object-store.ts';
+import type { PieceAnswer, PieceReader, PieceRequest } from '../ports/snapshot-pieces.ts';
 import { decodeReference } from '../replica/snapshot-reference.ts';
 import type { SnapshotInstaller } from '../replica/installation.ts';
 import { readCatalog } from '../snapshot/catalog.ts';
@@ -21,7 +22,9 @@ import { SnapshotRestore } from '../snapshot/machine-snapshot.ts';
 import { decodeManifest, MANIFEST_BYTES_MAX, type SnapshotManifest, type SnapshotPart } from '../snapshot/manifest.ts';
 import { backoffMs } from '../snapshot/pulse.ts';
 import { decodeRestoreMeta, RestoreFile, type RestoreMeta } from '../snapshot/restore-files.ts';
-import { partOf, soundSnapshots, type SnapshotFacts, type SnapshotSource } from '../snapshot/stored-snapshot.ts';
+import { assertNamed, partOf, soundSnapshots, type SnapshotFacts, type SnapshotSource } from '../snapshot/stored-snapshot.ts';
+import { FetchedSnapshots, type FetchedNow } from './fetched-snapshots.ts';
+import { GivenSnapshots } from './given-snapshots.ts';
 
 /** Loading holds the event loop no longer than this at a time, and goes on in the next turn. */
 const SLICE_MS = 4;
@@ -30,6 +33,8 @@ const REPORT_MS = 5000;
 /** Of the looks for a published snapshot that fail, the first are told, and then one in so many. */
 const CONFIRM_FAILURES_TOLD = 3;
 const CONFIRM_TOLD_EVERY = 20;
+/** Of such looks after which it is fetched from a peer. */
+const FETCH_AFTER_FAILURES = 3;
 /** Failures without one byte between them after which a download that consensus asked for is given up. */
 const ATTEMPTS = 6;
 
@@ -38,6 +43,8 @@ export interface InstallerOptions {
   readonly clusterId: string;
   /** undefined: no object store is configured. */
   readonly openStore: (() => Promise<ObjectStore>) | undefined;
+  /** undefined: there are no peers that could have what the store does not. */
+  readonly pieces?: PieceReader | undefined;
   readonly table: CommandTable;
   readonly report: MachineReport;
   readonly accessClockMs: () => number;
@@ -53,15 +60,22 @@ interface Candidate {
 
 export class StoredSnapshots implements SnapshotInstaller {
   readonly #options: InstallerOptions;
+  readonly #fetched: FetchedSnapshots;
+  readonly #given = new GivenSnapshots();
   #store: ObjectStore | undefined;
 
   constructor(options: InstallerOptions) {
     this.#options = options;
+    this.#fetched = new FetchedSnapshots({ ...options, pieces: options.pieces });
+  }
+
+  piece(request: PieceRequest, done: (answer: PieceAnswer) => void): void {
+    this.#given.piece(request).then(done, (thrown: unknown) => done({ absent: errorText(thrown) }));
   }
 
   /** Throws OperationalError where a log that begins behind `base` can't be started from anything that is configured. */
   assertCanStart(base: LogBase): void {
-    if (base.index === 0 || this.#options.openStore !== undefined || this.#localMeta(base) !== undefined) return;
+    if (base.index === 0 || this.#options.openStore !== undefined || this.#local(base).length > 0) return;
     throw new OperationalError(
       'CONFIG',
       `object-store: the log in ${this.#options.dir} begins behind entry ${base.index}, and what was before is in a snapshot in the object store; name it, as on the other nodes`,
@@ -89,13 +103,13 @@ export class StoredSnapshots implements SnapshotInstaller {
 
   confirm(wanted: () => SnapshotReference, done: (found: SnapshotReference) => void): void {
     const { openStore, logger, clock } = this.#options;
-    if (openStore === undefined) {
+    if (openStore === undefined && !this.#fetched.canFetch) {
       logger.warn({ index: wanted().index }, 'a snapshot is published and this node has no object store to find it in: its log is not cut, and grows; set object-store, as on the other nodes');
       return;
     }
     const look = async (failures: number): Promise<void> => {
       const snapshot = wanted();
-      const reason = await this.#missing(snapshot);
+      const reason = await this.#missing(snapshot, failures);
       if (reason === undefined) {
         done(snapshot);
         return;
@@ -109,16 +123,32 @@ export class StoredSnapshots implements SnapshotInstaller {
   }
 
   /** Why this node could not start from it, as far as a look tells. */
-  async #missing(snapshot: SnapshotReference): Promise<string | undefined> {
+  async #missing(snapshot: SnapshotReference, failures: number): Promise<string | undefined> {
     try {
-      const { store, manifest } = await this.#manifestOf(snapshot);
+      const reason = await this.#missingInStore(snapshot);
+      if (typeof reason !== 'object') return reason;
+      // The record is older than what this node has: it started from a later snapshot, say.
+      if (this.#fetched.list().some(({ meta }) => meta.index > snapshot.index)) return undefined;
+      // What is just being put into a store that is shared will be there soon.
+      if (this.#options.openStore !== undefined && failures <= FETCH_AFTER_FAILURES) return reason.elsewhere;
+      await this.#fetch(snapshot);
+      return undefined;
+    } catch (thrown) {
+      return errorText(thrown);
+    }
+  }
+
+  async #missingInStore(snapshot: SnapshotReference): Promise<string | { readonly elsewhere: string } | undefined> {
+    try {
+      const { store, manifest, manifestBytes } = await this.#manifestOf(snapshot);
       for (const { key, bytes } of [partOf(manifest, 'data'), partOf(manifest, 'state')]) {
         const found = (await store.head(key))?.bytes;
         if (found !== bytes) return `${key} has ${found ?? 'no'} bytes, not ${bytes}`;
       }
+      this.#given.note(snapshot, manifest, manifestBytes, { store });
       return undefined;
     } catch (thrown) {
-      return errorText(thrown);
+      return this.#isElsewhere(thrown) ? { elsewhere: errorText(thrown) } : errorText(thrown);
     }
   }
 
@@ -137,8 +167,7 @@ export class StoredSnapshots implements SnapshotInstaller {
   /** Newest first; of two at the same index the one on this disk. */
   async #candidates(base: LogBase, faults: string[]): Promise<Candidate[]> {
     const found: Candidate[] = [];
-    const local = this.#localMeta(base);
-    if (local !== undefined) found.push({ facts: local, from: path.join(this.#options.dir, RestoreFile.folder), source: this.#files() });
+    found.push(...this.#local(base));
     try {
       const store = await this.#openStore();
       const catalog = store === undefined ? undefined : await readCatalog(store, this.#options.clusterId);
@@ -152,12 +181,36 @@ export class StoredSnapshots implements SnapshotInstaller {
   }
 
   async #named(snapshot: SnapshotReference): Promise<Machine> {
-    const { store, manifest, key } = await this.#manifestOf(snapshot);
-    return this.#load({ facts: manifest, from: key, source: this.#objects(store, manifest, ATTEMPTS) });
+    try {
+      const { store, manifest, key } = await this.#manifestOf(snapshot);
+      return await this.#load({ facts: manifest, from: key, source: this.#objects(store, manifest, ATTEMPTS) });
+    } catch (thrown) {
+      if (!this.#isElsewhere(thrown)) throw thrown;
+      this.#options.logger.info({ index: snapshot.index, reason: errorText(thrown) }, 'this node has no object store that holds the snapshot: it is fetched from a peer');
+    }
+    const fetched = await this.#fetch(snapshot);
+    try {
+      return await this.#load({ facts: fetched.meta, from: fetched.folder, source: this.#fetched.source(fetched) });
+    } catch (thrown) {
+      this.#fetched.remove(fetched.folder);
+      throw thrown;
+    }
+  }
+
+  /** It is not where this node looks, which is no reason why a peer should not have it. */
+  #isElsewhere(thrown: unknown): boolean {
+    if (!this.#fetched.canFetch) return false;
+    return this.#options.openStore === undefined || (thrown instanceof OperationalError && ['OBJECT_NOT_FOUND', 'ENCRYPTION_KEY'].includes(thrown.code));
+  }
+
+  async #fetch(snapshot: SnapshotReference): Promise<FetchedNow> {
+    const fetched = await this.#fetched.fetch(snapshot);
+    this.#given.note(snapshot, fetched.manifest, fetched.manifestBytes, { folder: fetched.folder });
+    return fetched;
   }
 
   /** What the reference names, if it is what it says. */
-  async #manifestOf({ index, term, reference }: SnapshotReference): Promise<{ store: ObjectStore; manifest: SnapshotManifest; key: string }> {
+  async #manifestOf({ index, term, reference }: SnapshotReference): Promise<{ store: ObjectStore; manifest: SnapshotManifest; manifestBytes: Uint8Array; key: string }> {
     const named = decodeReference(reference);
     if (named === undefined) throw new OperationalError('SNAPSHOT', 'the snapshot is named in a way that this release does not know');
     const { key, sha256 } = named;
@@ -165,15 +218,10 @@ export class StoredSnapshots implements SnapshotInstaller {
     if (store === undefined) throw new OperationalError('CONFIG', 'object-store: none is set on this node; name it, as on the other nodes');
     const bytes = (await store.head(key))?.bytes;
     if (bytes !== undefined && bytes > MANIFEST_BYTES_MAX) throw new OperationalError('SNAPSHOT', `${key} is no manifest: it has ${bytes} bytes`);
-    const manifest = decodeManifest(await readObject(store, key, { sha256 }), key);
-    const { clusterId } = this.#options;
-    if (manifest.clusterId !== clusterId || manifest.index !== index || manifest.term !== term) {
-      throw new OperationalError('SNAPSHOT', `${key} is of entry ${manifest.index}/${manifest.term} of cluster ${manifest.clusterId}; ${index}/${term} of cluster ${clusterId} was named`);
-    }
-    if (manifest.machineVersion > MACHINE_VERSION) {
-      throw new OperationalError('SNAPSHOT', `${key} needs machine version ${manifest.machineVersion}, and this release runs ${MACHINE_VERSION}: upgrade this node`);
-    }
-    return { store, manifest, key };
+    const manifestBytes = await readObject(store, key, { sha256 });
+    const manifest = decodeManifest(manifestBytes, key);
+    assertNamed(manifest, key, { index, term, clusterId: this.#options.clusterId });
+    return { store, manifest, manifestBytes, key };
   }
 
   async #load({ facts, from, source }: Candidate): Promise<Machine> {
@@ -217,10 +265,12 @@ export class StoredSnapshots implements SnapshotInstaller {
     return this.#store;
   }
 
-  /** Of `restore/`, if the log goes on from it. */
-  #localMeta(base: LogBase): RestoreMeta | undefined {
-    const meta = this.#readLocalMeta();
-    return meta !== undefined && meta.index >= base.index ? meta : undefined;
+  /** On this disk: of `restore/` and `fetched/`, where the log goes on from it. */
+  #local(base: LogBase): Candidate[] {
+    const restored = this.#readLocalMeta();
+    const found = this.#fetched.list().map((one): Candidate => ({ facts: one.meta, from: one.folder, source: this.#fetched.source(one) }));
+    if (restored !== undefined) found.unshift({ facts: restored, from: path.join(this.#options.dir, RestoreFile.folder), source: this.#files() });
+    return found.filter(({ facts }) => facts.index >= base.index);
   }
 
   /** Of this cluster, or undefined. */
@@ -240,6 +290,7 @@ export class StoredSnapshots implements SnapshotInstaller {
 
   /** What the node once started from is of no use any more where its log begins behind a later snapshot. */
   #removeStale(base: LogBase): void {
+    this.#fetched.removeBefore(base.index);
     const { dir, logger } = this.#options;
     const index = this.#readLocalMeta()?.index;
     if (index === undefined || index >= base.index) return;

@@ -23,6 +23,8 @@ export const Errors = {
   execAbort: 'EXECABORT Transaction discarded because of previous errors.',
   uncertain:
     'UNCERTAIN the write was appended to the log but this node lost contact with the majority: it may or may not have been applied',
+  logFull:
+    "MISCONF the leader's log has reached log-disk-bytes-max: writes are refused until a snapshot lets it be cut, or the limit is raised; INFO persistence of the leader says what it waits for",
   clusterDown: 'CLUSTERDOWN no leader with a majority is known to this node; the command was not applied',
 } as const;
 

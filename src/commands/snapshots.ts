@@ -96,6 +96,7 @@ export const snapshotSubcommands = [
     name: 'publish',
     arity: 7,
     class: 'write',
+    essential: true,
     flags: ['write', 'admin', 'noscript', 'no_multi'],
     summary: 'Has the log record a snapshot that the snapshotter has verified',
     validate: (args) => {

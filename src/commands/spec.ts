@@ -79,6 +79,8 @@ export interface CommandSpec {
    * text, or undefined. The handler still checks everything itself; this only spares the log. Give it where it is cheap.
    */
   readonly validate?: (args: Args) => string | undefined;
+  /** Of a write: it is taken also where the leader's log has reached its limit, since it helps it out. */
+  readonly essential?: boolean;
   readonly handler: (context: CommandContext) => void;
   readonly subcommands?: readonly CommandSpec[];
 }

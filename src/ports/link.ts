@@ -8,6 +8,7 @@
 
 import type { ConfigurationAt, MemberAddress } from '../base/configuration.ts';
 import type { LogBase } from '../base/log-base.ts';
+import type { PieceAnswer, PieceRequest } from './snapshot-pieces.ts';
 
 /** A snapshot by reference: the state after the entry at `index`; where to find it is for whoever restores it to read. */
 export interface SnapshotReference {
@@ -30,7 +31,7 @@ export type EngineMessage =
       readonly records: Uint8Array;
     }
   /** The leader's engine does not take a batch that a peer forwarded. */
-  | { readonly type: 'forward-refused'; readonly to: number; readonly id: number; readonly term: number }
+  | { readonly type: 'forward-refused'; readonly to: number; readonly id: number; readonly term: number; readonly reason: string }
   /** Asks for a read index. Answered by `read-state` or `read-failed`. */
   | { readonly type: 'read-index'; readonly id: number }
   /** The engine has applied up to here, `bytes` since it last said so; releases the apply window. Not sent for every entry. */
@@ -41,8 +42,11 @@ export type EngineMessage =
   /** The engine holds a machine of a snapshot: the one that `restore` asked for, or the one that this node starts from. Answered by `installed`. */
   | { readonly type: 'restored'; readonly base: LogBase; readonly configuration: ConfigurationAt | undefined }
   | { readonly type: 'restore-failed'; readonly index: number }
-  /** The engine found its state to differ from the cluster's: hand over leadership. */
   | { readonly type: 'status'; readonly id: number }
+  /** Answers `piece-asked`. */
+  | { readonly type: 'piece'; readonly id: number; readonly answer: PieceAnswer }
+  /** The log on this node's disk may have so many bytes from now on; 0: as many as there is room for. */
+  | { readonly type: 'limit-log'; readonly bytes: number }
   /** A member comes or goes. Answered by `members-changed` when it is so, or is known not to have begun, or nobody can tell. */
   | { readonly type: 'change-members'; readonly id: number; readonly change: MemberChange }
   | { readonly type: 'shutdown' };
@@ -78,6 +82,21 @@ export interface MemberState extends MemberAddress {
   readonly silentMs: number;
 }
 
+/** This node's log on disk, and why it is not shorter. */
+export interface LogState {
+  readonly bytes: number;
+  /** 0: no limit. */
+  readonly bytesMax: number;
+  /** It has reached that: as leader this node takes no more writes. */
+  readonly isFull: boolean;
+  /** Raft id of the follower that needs what is kept; 0: it is kept as no newer snapshot is known to hold it. */
+  readonly heldBy: number;
+  /** Up to there it could be cut, if nothing were kept as a margin; so many entries and bytes of it are behind. */
+  readonly heldAt: number;
+  readonly heldEntries: number;
+  readonly heldBytes: number;
+}
+
 /** Consensus → engine. */
 export type ConsensusMessage =
   | { readonly type: 'state'; readonly role: RaftRole; readonly leader: number; readonly term: number }
@@ -97,8 +116,12 @@ export type ConsensusMessage =
   | { readonly type: 'committed'; readonly entries: readonly CommittedEntry[] }
   /** This node is too far behind for the log: a machine is to be made of this snapshot, beside the one that serves. Answered by `restored` or `restore-failed`. */
   | { readonly type: 'restore'; readonly snapshot: SnapshotReference }
+  /** Somebody wants a piece of a snapshot that this node may have. Answered by `piece`. */
+  | { readonly type: 'piece-asked'; readonly id: number; readonly request: PieceRequest }
   /** With `accepted` the machine that was restored takes over, and the next entry committed is the one behind `index`; else it is not needed any more. */
   | { readonly type: 'installed'; readonly index: number; readonly accepted: boolean }
+  /** The log on this node's disk has reached its limit, or is below it again. */
+  | { readonly type: 'log-room'; readonly isFull: boolean }
   | { readonly type: 'read-state'; readonly id: number; readonly index: number; readonly timeMs: number }
   | { readonly type: 'read-failed'; readonly id: number }
   | { readonly type: 'transferred'; readonly id: number; readonly error: string | undefined }
@@ -109,8 +132,7 @@ export type ConsensusMessage =
       readonly firstIndex: number;
       readonly lastIndex: number;
       readonly commitIndex: number;
-      /** On disk. */
-      readonly logBytes: number;
+      readonly log: LogState;
       readonly members: readonly MemberState[];
       /** A change of members is under way, as far as this node knows. */
       readonly changing: boolean;

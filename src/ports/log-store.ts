@@ -57,7 +57,9 @@ export interface LogStore {
   reset(base: LogBase, hardState: HardState, done: (error?: Error) => void, meta?: ReadonlyMap<string, Uint8Array>): void;
   /** The highest index that may be cut with about `bytes` of entries left behind it; the base where there are fewer. */
   cutKeeping(bytes: number): number;
-  /** Bytes on disk, for INFO. */
+  /** Bytes of entries behind `index`, a MiB more or less. */
+  behind(index: number): number;
+  /** Bytes on disk. Cheap: asked many times a second. */
   sizeBytes(): number;
   close(): void;
 }

@@ -50,6 +50,8 @@ export class RaftCore {
   /** Answers to this node's candidacy, the first of each voter. */
   readonly votes = new Map<NodeId, boolean>();
   rejoining: boolean;
+  /** The state that the log begins behind is still being loaded: a leader without it could serve nobody. */
+  loading: boolean;
 
   /** Ticks since the role began, the leader was heard or a vote was given; on a leader, since the last check of the quorum. */
   electionElapsed = 0;
@@ -94,6 +96,7 @@ export class RaftCore {
     this.term = storage.hardState.term;
     this.vote = storage.hardState.vote;
     this.rejoining = config.rejoining;
+    this.loading = config.loading === true;
     const { commit } = storage.hardState;
     this.log = new RaftLog(storage, config.rejoining ? Math.min(commit, storage.lastIndex) : commit);
     assert(this.log.lastTerm <= this.term || config.rejoining, 'no entry is of a term that the node has not seen');

@@ -16,10 +16,10 @@ export function tickElection(core: RaftCore): void {
 
 /**
  * Seeks election: asking first who would vote, or at once when the leader hands over (`transfer`). False when this node
- * may not: no voter, not trusted, leading already, or bound by a promise, which only the leader's consent lifts.
+ * may not: no voter, not trusted, loading, leading already, or bound by a promise, which only the leader's consent lifts.
  */
 export function campaign(core: RaftCore, transfer: boolean): boolean {
-  if (core.role === 'leader' || core.rejoining || !core.configurations.mayCampaign(core.id, core.log.commit)) return false;
+  if (core.role === 'leader' || core.rejoining || core.loading || !core.configurations.mayCampaign(core.id, core.log.commit)) return false;
   if (core.voteBlockedTicks > 0 || (!transfer && core.keepsPromise)) return false;
   if (transfer || core.isSingleVoter) becomeCandidate(core, transfer);
   else becomePreCandidate(core);

@@ -85,7 +85,7 @@ export class Progress {
   leaseFromMs = -Infinity;
   /** Newest tick's round whose answer was looked at for silence. */
   silenceRound = 0;
-  /** While state is 'snapshot': index of the one that it was told of; 0 for none yet, or where it could not use it. */
+  /** While state is 'snapshot': index of the one that it is at, as far as is known; 0 for none yet, or where it could not use it. */
   pendingSnapshot = 0;
   readonly inflights: Inflights;
   #flowPaused = false;

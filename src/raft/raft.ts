@@ -22,13 +22,11 @@ import { advanceChange, proposeChange } from './change.ts';
 import { RaftCore } from './core.ts';
 import { campaign, handleVoteRequest, handleVoteResponse, tickElection } from './election.ts';
 import { acceptLeader, handleAppend, handleHeartbeat, handleTimeoutNow } from './follower.ts';
-import type { Leadership } from './leadership.ts';
 import { messageFault } from './message.ts';
-import { quorumHas } from './quorum.ts';
-import { committedInTerm, followerRead, handleReadIndexResponse, leaderRead, leaseUntilMs, startRound } from './reads.ts';
-import { appendEntry, broadcastAppend, handleAppendResponse, handleHeartbeatResponse, hurry, maybeCommit, tellHeldCommit } from './replication.ts';
+import { committedInTerm, followerRead, handleReadIndexResponse, leaderRead, leaseUntilMs } from './reads.ts';
+import { appendEntry, broadcastAppend, handleAppendResponse, handleHeartbeatResponse, hurry, maybeCommit, tellHeldCommit, tickLeader } from './replication.ts';
 import { handleSnapshot, handleSnapshotResponse, offerSnapshot, restored, restoreFailed } from './snapshot.ts';
-import { abortTransfer, beginTransfer, tickTransfer } from './transfer.ts';
+import { abortTransfer, beginTransfer } from './transfer.ts';
 import type { ChangeResult, ConfigurationChange, Entry, HardState, Message, NodeId, ProposeResult, RaftConfig, RaftStatus, Ready, Role, SnapshotOffer } from './types.ts';
 import { MessageType } from './types.ts';
 
@@ -215,6 +213,11 @@ export class RaftNode {
     this.#observe(nowMs);
     if (core.leadership === undefined) followerRead(core, context);
     else leaderRead(core, core.leadership, core.id, context);
+  }
+
+  /** Until the first `restored`, where the node was made so. */
+  get loading(): boolean {
+    return this.#core.loading;
   }
 
   /** Seeks election now instead of at the timeout. False when this node may not. */
@@ -468,31 +471,4 @@ function dispatch(core: RaftCore, m: Message): void {
     default:
       core.ignore();
   }
-}
-
-function tickLeader(core: RaftCore, leadership: Leadership): void {
-  core.electionElapsed++;
-  core.heartbeatElapsed++;
-  tickTransfer(core, leadership);
-  if (core.electionElapsed >= core.config.electionTicks) {
-    core.electionElapsed = 0;
-    if (!quorumIsActive(core, leadership)) {
-      core.becomeFollower(core.term, 0);
-      return;
-    }
-  }
-  if (core.heartbeatElapsed < core.config.heartbeatTicks) return;
-  core.heartbeatElapsed = 0;
-  leadership.tickRound = leadership.round + 1;
-  startRound(core, leadership);
-}
-
-/** Check-quorum (Raft thesis 6.2): whether a quorum has answered anything since the last time. */
-function quorumIsActive(core: RaftCore, leadership: Leadership): boolean {
-  const active = quorumHas(
-    core.quorum,
-    (id) => id === core.id || (!core.muted.has(id) && leadership.progress.get(id)?.recentActive === true),
-  );
-  for (const progress of leadership.progress.values()) progress.recentActive = false;
-  return active;
 }

@@ -3,10 +3,10 @@ import { makeEntry, entryKind, EntryKind, sealEntry } from '../base/entry.ts';
 import type { RaftCore } from './core.ts';
 import { Leadership } from './leadership.ts';
 import type { Progress } from './progress.ts';
-import { quorumValue } from './quorum.ts';
+import { quorumHas, quorumValue } from './quorum.ts';
 import { releaseHeldReads, roundAnswered, startRound } from './reads.ts';
 import { needsSnapshot, sendSnapshot } from './snapshot.ts';
-import { handOverWhenReady } from './transfer.ts';
+import { handOverWhenReady, tickTransfer } from './transfer.ts';
 import type { Entry, Message, NodeId } from './types.ts';
 import { MessageType } from './types.ts';
 
@@ -122,7 +122,7 @@ function handleAcknowledgement(core: RaftCore, leadership: Leadership, progress:
   if (progress.state === 'probe') progress.becomeReplicate();
   else if (progress.state === 'replicate') progress.inflights.freeTo(m.index);
   else if (progress.match + 1 >= core.log.firstIndex) progress.becomeReplicate();
-  else sendSnapshot(core, m.from, progress);
+  else needsSnapshot(core, m.from, progress);
   if (maybeCommit(core, leadership)) broadcastAppend(core, leadership);
   while (sendAppend(core, m.from, progress));
   offerCommit(core, leadership, m.from, progress);
@@ -174,4 +174,31 @@ export function maybeCommit(core: RaftCore, leadership: Leadership): boolean {
   leadership.uncommitted.committed(index);
   releaseHeldReads(core, leadership);
   return true;
+}
+
+export function tickLeader(core: RaftCore, leadership: Leadership): void {
+  core.electionElapsed++;
+  core.heartbeatElapsed++;
+  tickTransfer(core, leadership);
+  if (core.electionElapsed >= core.config.electionTicks) {
+    core.electionElapsed = 0;
+    if (!quorumIsActive(core, leadership)) {
+      core.becomeFollower(core.term, 0);
+      return;
+    }
+  }
+  if (core.heartbeatElapsed < core.config.heartbeatTicks) return;
+  core.heartbeatElapsed = 0;
+  leadership.tickRound = leadership.round + 1;
+  startRound(core, leadership);
+}
+
+/** Check-quorum (Raft thesis 6.2): whether a quorum has answered anything since the last time. */
+function quorumIsActive(core: RaftCore, leadership: Leadership): boolean {
+  const active = quorumHas(
+    core.quorum,
+    (id) => id === core.id || (!core.muted.has(id) && leadership.progress.get(id)?.recentActive === true),
+  );
+  for (const progress of leadership.progress.values()) progress.recentActive = false;
+  return active;
 }

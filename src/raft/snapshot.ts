@@ -6,6 +6,8 @@
 // - What is offered is committed, and not before the leader's base: with it, the rest of the log can follow.
 // - A follower's log is replaced only where the snapshot ends beyond its commit and its log does not have that entry. It
 //   acknowledges when that is on its disk.
+// - What the leader takes a follower to be at (Progress.pendingSnapshot) is what that follower says, and until it has said so the first
+//   that it was told of: the log behind that is kept for it, however many newer ones are published and offered meanwhile.
 // - One snapshot at a time is restored; that it goes on is nobody's to hold up: leaders may change meanwhile.
 import { assert } from '../base/assert.ts';
 import type { ConfigurationAt } from '../base/configuration.ts';
@@ -33,24 +35,26 @@ export function needsSnapshot(core: RaftCore, to: NodeId, progress: Progress): v
   sendSnapshot(core, to, progress);
 }
 
-/** Also sent again, as it or its answer may be lost; a follower that is at it knows the index. */
+/** Also sent again, the newest then, as it or its answer may be lost; a follower that is at one says which, and stays with that. */
 export function sendSnapshot(core: RaftCore, to: NodeId, progress: Progress): void {
   const { offer } = core;
   if (offer === undefined || offer.index < core.log.base.index) return; // until one is offered
-  progress.pendingSnapshot = offer.index;
+  if (progress.pendingSnapshot === 0) progress.pendingSnapshot = offer.index;
   const { index, term: logTerm, reference } = offer;
   core.send(MessageType.snapshot, to, { index, logTerm, reference, context: progress.epoch });
 }
 
-/** The follower could not use it. It is sent again, or a newer one, when the next silence is noticed. */
+/** The follower is at it; or could not use it, and is sent the newest when the next silence is noticed. */
 export function handleSnapshotResponse(core: RaftCore, leadership: Leadership, m: Message): void {
   const progress = leadership.progress.get(m.from);
-  if (progress === undefined) {
+  if (progress === undefined || m.index > core.log.lastIndex) {
     core.ignore();
     return;
   }
   progress.recentActive = true;
-  if (m.context === progress.epoch && m.reject && m.index === progress.pendingSnapshot) progress.pendingSnapshot = 0;
+  if (m.context !== progress.epoch || progress.state !== 'snapshot') return;
+  if (!m.reject) progress.pendingSnapshot = m.index;
+  else if (m.index === progress.pendingSnapshot) progress.pendingSnapshot = 0;
 }
 
 /** From this term's leader. */
@@ -69,12 +73,14 @@ export function handleSnapshot(core: RaftCore, m: Message): void {
   }
   const index = core.restoring?.index ?? m.index;
   core.restoring = { index, from: m.from, term: m.term, context: m.context };
+  core.send(MessageType.snapshotResponse, m.from, { index, context: m.context });
 }
 
 /** The driver has the state up to `base`, of a snapshot that was asked for or one that it found by itself. */
 export function restored(core: RaftCore, base: LogBase, configuration: ConfigurationAt | undefined): void {
   const { log } = core;
   assertSameHistory(core, base);
+  core.loading = false;
   if (base.term > core.term) core.becomeFollower(base.term, 0);
   if (base.index > log.commit) {
     if (log.matches(base.index, base.term)) {

@@ -44,7 +44,7 @@ export interface Message {
   readonly from: NodeId;
   readonly to: NodeId;
   readonly term: number;
-  /** append: index before the first entry. appendResponse: last index matched, or the one refused. votes: last index of the candidate. readIndexResponse: the read index. snapshot and its response: the last index in it. */
+  /** append: index before the first entry. appendResponse: last index matched, or the one refused. votes: last index of the candidate. readIndexResponse: the read index. snapshot: the last index in it. snapshotResponse: of the one that the follower is at, or, refused, could not use. */
   readonly index: number;
   /** append: term at `index`. votes: term of the candidate's last entry. appendResponse when refused: term at `hint`. snapshot: term at `index`. */
   readonly logTerm: number;
@@ -149,6 +149,8 @@ export interface RaftConfig {
   readonly restarted: boolean;
   /** True while this node's log is not trusted (replaced member): it never campaigns and never votes until told otherwise. */
   readonly rejoining: boolean;
+  /** The driver still loads the snapshot that the log begins behind: this node votes and keeps the log, and seeks no election before RaftNode.restored. */
+  readonly loading?: boolean;
   /** A whole number in [0, bound). */
   readonly random: (bound: number) => number;
 }
@@ -177,7 +179,7 @@ export interface PeerStatus {
   readonly next: number;
   /** 'unknown' unless this node leads. 'snapshot': it needs entries that are cut from this node's log. */
   readonly state: 'probe' | 'replicate' | 'snapshot' | 'unknown';
-  /** Index of the snapshot that it was told to start from, or 0. */
+  /** Index of the snapshot that it starts from, or 0. */
   readonly pendingSnapshot: number;
   readonly muted: boolean;
   readonly recentActive: boolean;

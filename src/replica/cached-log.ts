@@ -87,6 +87,14 @@ export class CachedLog implements RaftStorage {
     return this.#store.cutKeeping(bytes);
   }
 
+  behind(index: number): number {
+    return this.#store.behind(index);
+  }
+
+  sizeBytes(): number {
+    return this.#store.sizeBytes();
+  }
+
   /** Forgets cached entries from `index` on, and all of them if `index` does not follow the cache. */
   #cut(index: number): void {
     const first = this.#cache[this.#head];

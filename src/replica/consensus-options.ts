@@ -38,6 +38,8 @@ export interface ConsensusOptions {
   /** What is kept of the log for followers (log-keeper.ts). */
   readonly logKeepBytes?: number;
   readonly logKeepBytesMax?: number;
+  /** Bytes of log on disk at which this node, leading, takes no more writes; 0, or none given: no limit. */
+  readonly logDiskBytesMax?: number;
   /** This node was taken in again under its incarnation: from now on it votes. Stores that beside the log. */
   readonly onRejoined: () => void;
 }

@@ -9,7 +9,7 @@ import { must } from '../base/assert.ts';
 import type { ConfigurationAt } from '../base/configuration.ts';
 import { EntryKind, entryTimeMs } from '../base/entry.ts';
 import { errorText } from '../base/errors.ts';
-import { APPEND_MESSAGE_BYTES_MAX, APPLY_WINDOW_BYTES, INFLIGHT_BYTES_MAX, LOG_CACHE_ALONE_BYTES, LOG_CACHE_BYTES } from '../base/limits.ts';
+import { APPEND_MESSAGE_BYTES_MAX, APPLY_WINDOW_BYTES, LOG_CACHE_ALONE_BYTES, LOG_CACHE_BYTES } from '../base/limits.ts';
 import type { LogBase } from '../base/log-base.ts';
 import type { CommittedEntry, EngineMessage } from '../ports/link.ts';
 import type { PeerIdentity } from '../ports/transport.ts';
@@ -20,7 +20,7 @@ import type { ConsensusOptions } from './consensus-options.ts';
 import { CommitNews } from './commit-news.ts';
 import { Handover } from './handover.ts';
 import { LogFeedServer } from './log-feed.ts';
-import { LOG_KEEP_BYTES, LOG_KEEP_BYTES_MAX, LogKeeper } from './log-keeper.ts';
+import { LogUpkeep } from './log-upkeep.ts';
 import { Members } from './members.ts';
 import { MembershipChanges } from './membership-changes.ts';
 import { OwnProposals } from './own-proposals.ts';
@@ -30,8 +30,6 @@ import { Roster } from './roster.ts';
 import { StateNews } from './state-news.ts';
 import { decodePeerMessage, encodeForward, encodeForwardRefused, encodeRaftHead, raftBody } from './peer-message.ts';
 
-/** Bytes on their way to the leader above which nothing is forwarded to it. */
-const FORWARD_QUEUE_BYTES_MAX = INFLIGHT_BYTES_MAX;
 const NO_BYTES = new Uint8Array(0);
 const NO_BODY: readonly Uint8Array[] = [];
 
@@ -48,11 +46,9 @@ export class Consensus {
   readonly #feed: LogFeedServer | undefined;
   readonly #proposals: OwnProposals;
   readonly #reads: ReadRequests;
-  readonly #keeper: LogKeeper;
+  readonly #upkeep: LogUpkeep;
   /** Highest index handed to the engine, and bytes of it that the engine has not applied. */
   #delivered: number;
-  /** The log begins behind a snapshot that the engine does not have yet: nothing is delivered. */
-  #awaitsSnapshot: boolean;
   #unappliedBytes = 0;
   #commit = 0;
   /** Appends handed to the store and not completed; messages wait for the last of them. */
@@ -67,7 +63,6 @@ export class Consensus {
     this.#options = options;
     this.#log = new CachedLog(options.store, () => (this.#raft.isSingleVoter ? LOG_CACHE_ALONE_BYTES : LOG_CACHE_BYTES));
     this.#delivered = options.store.base.index;
-    this.#awaitsSnapshot = this.#delivered > 0;
     this.#raft = new RaftNode(raftConfig(options, this.#log));
     this.#roster = new Roster({ localAddress: (member) => member, ...options, raft: this.#raft });
     this.#members = new Members(options, {
@@ -82,8 +77,8 @@ export class Consensus {
     const isConnected = (node: number): boolean => this.#members.isConnected(node);
     this.#proposals = new OwnProposals(link);
     this.#reads = new ReadRequests(this.#raft, link, () => this.#logTimeMs());
-    const { logKeepBytes: keepBytes = LOG_KEEP_BYTES, logKeepBytesMax: keepBytesMax = LOG_KEEP_BYTES_MAX } = options;
-    this.#keeper = new LogKeeper({ log: this.#log, raft: this.#raft, logger, isConnected, keepBytes, keepBytesMax });
+    const memberName = (node: number): string => this.#members.name(node);
+    this.#upkeep = new LogUpkeep(options, { log: this.#log, raft: this.#raft, isConnected, memberName });
     this.#changes = new MembershipChanges({
       id, raft: this.#raft, clock, logger, isConnected, unreachable: options.unreachable,
       electionMs: options.electionTicks * options.tickMs,
@@ -93,18 +88,13 @@ export class Consensus {
     this.#stateNews = new StateNews({ id, raft: this.#raft, link, isConnected });
     this.#commitNews = new CommitNews(this.#raft, clock, (input) => this.#guard(input));
     this.#feed = observers === undefined ? undefined : new LogFeedServer({
-      log: this.#log,
-      observers,
-      clock,
-      logger,
+      log: this.#log, observers, link, clock, logger,
       commit: () => this.#commit,
-      leadership: () => ({ leads: this.#raft.status().role === 'leader', hasLeader: this.#raft.status().leader !== 0 }),
+      leadership: () => ({ leads: this.#raft.role === 'leader', hasLeader: this.#raft.leader !== 0 }),
       isHalted: () => this.#halted,
     });
     this.#handover = new Handover({
-      id,
-      raft: this.#raft,
-      clock: options.clock,
+      id, raft: this.#raft, clock,
       timeoutMs: 2 * options.electionTicks * options.tickMs,
       isConnected,
       isHalted: () => this.#halted,
@@ -147,7 +137,7 @@ export class Consensus {
         this.#members.tick();
         this.#roster.tick();
         this.#changes.tick();
-        this.#keeper.tick();
+        this.#upkeep.tick();
       });
       this.#scheduleTick();
     });
@@ -198,19 +188,25 @@ export class Consensus {
         return;
       }
       case 'forward': {
-        const reason = this.#forwardRefusal(message.leader, message.term);
+        const reason = this.#members.forwardRefusal(message.leader, message.term);
         if (reason !== undefined) link.send({ type: 'forward-failed', id: message.id, reason });
         else transport.send(message.leader, encodeForward(message.id, message.term, message.count), [message.records]);
         return;
       }
       case 'forward-refused':
-        transport.send(message.to, encodeForwardRefused(message.id, message.term, 'not the leader of that term'), NO_BODY);
+        transport.send(message.to, encodeForwardRefused(message.id, message.term, message.reason), NO_BODY);
         return;
       case 'read-index':
         this.#reads.ask(message.id, this.#now());
         return;
       case 'published':
-        this.#keeper.published(message.snapshot);
+        this.#upkeep.published(message.snapshot);
+        return;
+      case 'piece':
+        this.#feed?.pieceRead(message.id, message.answer);
+        return;
+      case 'limit-log':
+        this.#upkeep.limit(message.bytes);
         return;
       case 'restored':
         this.#restored(message.base, message.configuration);
@@ -229,19 +225,12 @@ export class Consensus {
         this.#changes.request(message.id, message.change);
         return;
       case 'status':
-        link.send(this.#members.status(message.id, this.#commit));
+        link.send(this.#members.status(message.id, this.#commit, this.#upkeep.state()));
         return;
       case 'shutdown':
         this.#shutdown();
         return;
     }
-  }
-
-  #forwardRefusal(to: number, inTerm: number): string | undefined {
-    const { term, leader } = this.#raft;
-    if (term !== inTerm || leader !== to || !this.#members.isConnected(to)) return 'the leader changed or is not connected';
-    // Beyond that the transport drops it without a word, and its clients would be told UNCERTAIN.
-    return this.#options.transport.queuedBytes(to) > FORWARD_QUEUE_BYTES_MAX ? 'too much is on its way to the leader' : undefined;
   }
 
   #fromPeer(from: number, head: Uint8Array, body: readonly Uint8Array[]): void {
@@ -397,19 +386,20 @@ export class Consensus {
 
   /** The engine has the state up to `base`: it goes on from there, unless it has got further by the log meanwhile. */
   #restored(base: LogBase, configuration: ConfigurationAt | undefined): void {
-    const accepted = base.index > this.#delivered || (this.#awaitsSnapshot && base.index === this.#delivered);
+    const wasLoading = this.#raft.loading;
+    const accepted = base.index > this.#delivered || (wasLoading && base.index === this.#delivered);
     this.#raft.restored(base, configuration);
     this.#members.caughtUp(base.index);
     if (base.index > this.#commit) this.#commit = base.index;
     this.#publish();
     if (accepted) {
       this.#delivered = base.index;
-      this.#awaitsSnapshot = false;
       this.#proposals.forget(base.index);
     }
     this.#options.link.send({ type: 'installed', index: base.index, accepted });
     // A node alone hears of nothing else that would have it deliver.
     this.#deliver();
+    if (wasLoading && this.#raft.isSingleVoter) this.#raft.campaign();
   }
 
   #send(message: Message): void {
@@ -458,7 +448,7 @@ export class Consensus {
 
   /** Hands committed entries to the engine, as far as its window allows. */
   #deliver(): void {
-    while (!this.#awaitsSnapshot && this.#delivered < this.#commit && this.#unappliedBytes < APPLY_WINDOW_BYTES) {
+    while (!this.#raft.loading && this.#delivered < this.#commit && this.#unappliedBytes < APPLY_WINDOW_BYTES) {
       const from = this.#delivered + 1;
       const entries = this.#log.entries(from, this.#commit, APPEND_MESSAGE_BYTES_MAX);
       const out: CommittedEntry[] = [];

@@ -12,22 +12,22 @@ import { APPLY_WINDOW_BYTES, BATCH_RECORDS_MAX, BATCH_TARGET_BYTES, MiB } from '
 import { Errors } from '../commands/errors.ts';
 import type { ServerPort, SessionPort } from '../commands/ports.ts';
 import { makeBootstrapEntry } from '../machine/bootstrap.ts';
-import type { Machine} from '../machine/machine.ts';
-import { MACHINE_VERSION, type ApplySink } from '../machine/machine.ts';
-import type { RecordKind, RecordView} from '../machine/record-codec.ts';
-import { RecordBuilder } from '../machine/record-codec.ts';
+import { MACHINE_VERSION, type ApplySink, type Machine } from '../machine/machine.ts';
+import { RecordBuilder, type RecordKind, type RecordView } from '../machine/record-codec.ts';
 import type { CommittedEntry, ConsensusMessage, RaftRole } from '../ports/link.ts';
 import { NullReply } from '../resp/null-reply.ts';
 import type { Reply } from '../resp/reply.ts';
-import { keepOwn, piecesOf, soundBoot, waitersOf, waitersOfEntry, type Piece } from './batches.ts';
+import { keepOwn, piecesOf, waitersOf, waitersOfEntry, type Piece } from './batches.ts';
 import { Congestion } from './congestion.ts';
 import type { EngineOptions } from './engine-options.ts';
+import { Forwarded } from './forwarded.ts';
 import { Forwards } from './forwards.ts';
 import { FULL_RECORDS, Gathering } from './gathering.ts';
 import { Proposals, type Proposal } from './proposals.ts';
 import { Installation } from './installation.ts';
 import { InternalRecords } from './internal-records.ts';
 import { LogClock } from './log-clock.ts';
+import { isEssential, LOG_FULL, LogRoom } from './log-room.ts';
 import { Reads } from './reads.ts';
 import { Requests } from './requests.ts';
 import { WriteTimings } from './write-timings.ts';
@@ -61,8 +61,8 @@ export class Engine implements ApplySink {
   #batchOpenedMs = 0;
   readonly #proposals = new Proposals();
   readonly #forwards = new Forwards();
-  /** Peer and its boot → number of the newest batch that it forwarded to us. */
-  readonly #lastForwarded = new Map<number, number>();
+  readonly #forwarded = new Forwarded();
+  readonly room: LogRoom;
   /** Numbers of proposals and forwards: other ones in each boot, as answers to forwards of the boot before may still come. */
   #nextProposal: number;
   readonly timings = new WriteTimings();
@@ -91,6 +91,7 @@ export class Engine implements ApplySink {
     this.#nextProposal = options.origin.boot * 2 ** 20 + 1;
     this.machine = options.machine;
     this.logClock = new LogClock(options.clock);
+    this.room = new LogRoom(options.clock, () => this.role === 'leader');
     this.#gathering = new Gathering(options.clock, () => this.flush());
     this.requests = new Requests(options.link, options.host);
     this.#installation = new Installation(options.link, options.logger, options.installer);
@@ -285,7 +286,7 @@ export class Engine implements ApplySink {
         return;
       }
       case 'forward-failed':
-        this.#forwardFailed(message.id);
+        this.#forwardFailed(message.id, message.reason);
         return;
       case 'forwarded':
         this.#takeForwarded(message.from, message.id, message.term, message.count, message.records);
@@ -308,8 +309,12 @@ export class Engine implements ApplySink {
         this.flush();
         this.#options.host.stateChanged();
         return;
+      case 'log-room':
+        this.room.told(message.isFull);
+        return;
       case 'restore':
-        this.#installation.restore(message.snapshot);
+      case 'piece-asked':
+        this.#installation.asked(message);
         return;
       case 'installed':
         this.#installed(message.accepted);
@@ -338,6 +343,7 @@ export class Engine implements ApplySink {
     // once it sees an entry of a later one.
     if (led && (role !== 'leader' || term !== this.term)) keepOwn(this.#batch, this.#options.origin, BATCH_KEEP_BYTES);
     this.#gathering.stop();
+    this.room.leaderChanged();
     this.role = role;
     this.leader = leader;
     this.term = term;
@@ -349,27 +355,21 @@ export class Engine implements ApplySink {
     this.flush();
   }
 
-  #forwardFailed(id: number): void {
+  #forwardFailed(id: number, reason: string): void {
+    if (reason === LOG_FULL) this.room.refusedByLeader();
     const forward = this.#forwards.takeOne(id);
     if (forward === undefined) return;
-    this.#failWaiters(forward.waiters, Errors.clusterDown);
+    this.#failWaiters(forward.waiters, reason === LOG_FULL ? Errors.logFull : Errors.clusterDown);
     this.#options.host.flush();
   }
 
-  /**
-   * Records of a peer's clients: into our batch if we lead the term that they were sent in, in one piece. The transport may
-   * double and reorder: a forward that is not newer than the last is dropped without a word, for its first copy may have
-   * been taken, or refused, and what the peer was told then must stay true.
-   */
+  /** Records of a peer's clients: into our batch if we lead the term that they were sent in, in one piece. */
   #takeForwarded(from: number, id: number, term: number, count: number, records: Uint8Array): void {
-    const boot = soundBoot(records, count, from);
-    if (boot !== undefined) {
-      const sender = from * 2 ** 32 + boot;
-      if (id <= (this.#lastForwarded.get(sender) ?? 0)) return;
-      this.#lastForwarded.set(sender, id);
-    }
-    if (this.role !== 'leader' || this.term !== term || !this.machine.bootstrapped || boot === undefined) {
-      this.#options.link.send({ type: 'forward-refused', to: from, id, term });
+    const verdict = this.#forwarded.judge(from, id, count, records);
+    if (verdict === 'old') return;
+    const takes = this.role === 'leader' && this.term === term && this.machine.bootstrapped && verdict === 'new';
+    if (!takes || (this.room.isFull && !isEssential(records, count, this.machine.table))) {
+      this.#options.link.send({ type: 'forward-refused', to: from, id, term, reason: takes ? LOG_FULL : 'not the leader of that term' });
       return;
     }
     if (this.#batch.count + count > BATCH_RECORDS_MAX) this.flushNow();

@@ -8,8 +8,9 @@
 //   says: a record is anybody's word who may write, and the object store of another node may not be ours.
 import type { LogBase } from '../base/log-base.ts';
 import type { Machine } from '../machine/machine.ts';
-import type { EngineLink, SnapshotReference } from '../ports/link.ts';
+import type { ConsensusMessage, EngineLink, SnapshotReference } from '../ports/link.ts';
 import type { Logger } from '../ports/logger.ts';
+import type { PieceAnswer, PieceRequest } from '../ports/snapshot-pieces.ts';
 import { encodeReference } from './snapshot-reference.ts';
 
 /** Makes machines of snapshots, from wherever they are kept. Real: src/cli/snapshot-installer.ts. */
@@ -18,6 +19,8 @@ export interface SnapshotInstaller {
   start(base: LogBase, done: (machine: Machine) => void): void;
   /** A machine of this one, or why there is none; called later. */
   restore(snapshot: SnapshotReference, done: (result: Machine | string) => void): void;
+  /** A piece of a snapshot that `confirm` has found, or why there is none; called later. */
+  piece(request: PieceRequest, done: (answer: PieceAnswer) => void): void;
   /** Looks, again and again, for the one that `wanted` then names, and calls `done` with the first that this node could start from. */
   confirm(wanted: () => SnapshotReference, done: (found: SnapshotReference) => void): void;
 }
@@ -44,8 +47,19 @@ export class Installation {
     this.#installer?.start(base, (machine) => this.#done(machine));
   }
 
-  /** Consensus asks for it. */
-  restore(snapshot: SnapshotReference): void {
+  /** Consensus asks for a machine, or a peer for the bytes of one. */
+  asked(message: Extract<ConsensusMessage, { type: 'restore' | 'piece-asked' }>): void {
+    if (message.type === 'restore') this.#restore(message.snapshot);
+    else this.#piece(message.id, message.request);
+  }
+
+  #piece(id: number, request: PieceRequest): void {
+    const answer = (answered: PieceAnswer): void => this.#link.send({ type: 'piece', id, answer: answered });
+    if (this.#installer === undefined) answer({ absent: 'it has no snapshots' });
+    else this.#installer.piece(request, answer);
+  }
+
+  #restore(snapshot: SnapshotReference): void {
     const { index } = snapshot;
     if (this.#busy || this.#installer === undefined) {
       this.#link.send({ type: 'restore-failed', index });

@@ -9,9 +9,12 @@
 import { errorText } from '../base/errors.ts';
 import { MiB } from '../base/limits.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
+import type { ConsensusLink } from '../ports/link.ts';
 import type { Logger } from '../ports/logger.ts';
+import type { PieceAnswer } from '../ports/snapshot-pieces.ts';
 import type { ObserverTransport } from '../ports/observers.ts';
 import type { Entry } from '../raft/types.ts';
+import { PieceServer } from './piece-server.ts';
 
 export const FEED_ANSWER_BYTES_MAX = 1 * MiB;
 /** Of this thread's time, for all observers together. */
@@ -30,6 +33,8 @@ export interface FeedLog {
 export interface LogFeedOptions {
   readonly log: FeedLog;
   readonly observers: ObserverTransport;
+  /** To the engine, which has the other thing that observers ask for: pieces of snapshots. */
+  readonly link: ConsensusLink;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly commit: () => number;
@@ -46,6 +51,7 @@ interface Fetch {
 
 export class LogFeedServer {
   readonly #options: LogFeedOptions;
+  readonly #pieces: PieceServer;
   /** The fetches not answered yet; who was answered longest ago comes first. */
   readonly #fetches = new Map<number, Fetch>();
   /** When each observer's next answer may be, if its last reached the end. */
@@ -58,6 +64,7 @@ export class LogFeedServer {
 
   constructor(options: LogFeedOptions) {
     this.#options = options;
+    this.#pieces = new PieceServer(options);
   }
 
   /** Before the transport starts. */
@@ -68,11 +75,18 @@ export class LogFeedServer {
         this.#fetches.set(observer, { from, askedMs: this.#now(), notBeforeMs: this.#notBeforeMs.get(observer) ?? 0 });
         this.#schedule();
       },
+      piece: (observer, request) => this.#pieces.ask(observer, request),
       gone: (observer) => {
+        this.#pieces.gone(observer);
         this.#fetches.delete(observer);
         this.#notBeforeMs.delete(observer);
       },
     });
+  }
+
+  /** The engine's answer to a request for a piece of a snapshot. */
+  pieceRead(observer: number, answer: PieceAnswer): void {
+    this.#pieces.answered(observer, answer);
   }
 
   /** Called whenever the commit index may have risen: often, so it does nothing most of the time. */

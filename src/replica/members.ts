@@ -2,8 +2,9 @@
 // the log say of them. Owns the connections' state, the pins (membership.ts has the rules) and this node's own rejoining.
 //
 // What must hold: nothing that a peer says is used before its data directory is pinned on disk (`isPinning`).
+import { INFLIGHT_BYTES_MAX } from '../base/limits.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { ConsensusMessage, MemberState } from '../ports/link.ts';
+import type { ConsensusMessage, LogState, MemberState } from '../ports/link.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { LogStore } from '../ports/log-store.ts';
 import type { PeerIdentity, Transport } from '../ports/transport.ts';
@@ -34,6 +35,8 @@ export interface MembersHost {
   remember(meta: Iterable<readonly [string, Uint8Array]>): void;
 }
 
+/** Bytes on their way to the leader above which nothing is forwarded to it. */
+const FORWARD_QUEUE_BYTES_MAX = INFLIGHT_BYTES_MAX;
 const REFUSAL_QUIET_MS = 60_000;
 const REFUSALS_KEPT_MAX = 64;
 const NO_BODY: readonly Uint8Array[] = [];
@@ -66,6 +69,14 @@ export class Members {
     return this.#connected.has(node);
   }
 
+  /** Why records are not forwarded to `to` as the leader of that term, or undefined. */
+  forwardRefusal(to: number, inTerm: number): string | undefined {
+    const { term, leader } = this.#host.raft;
+    if (term !== inTerm || leader !== to || !this.isConnected(to)) return 'the leader changed or is not connected';
+    // Beyond that the transport drops it without a word, and its clients would be told UNCERTAIN.
+    return this.#options.transport.queuedBytes(to) > FORWARD_QUEUE_BYTES_MAX ? 'too much is on its way to the leader' : undefined;
+  }
+
   isPinning(node: number): boolean {
     return this.#pinning.has(node);
   }
@@ -85,7 +96,7 @@ export class Members {
   }
 
   /** The group as this node knows it. */
-  status(id: number, commitIndex: number): ConsensusMessage {
+  status(id: number, commitIndex: number, log: LogState): ConsensusMessage {
     const { store, id: self, incarnation } = this.#options;
     const { raft, roster } = this.#host;
     const { role, lastIndex, peers, configuration: { voters, learners } } = raft.status();
@@ -98,7 +109,7 @@ export class Members {
         match, connected: this.isConnected(member.id), silentMs: this.silentMs(member.id),
       };
     });
-    return { type: 'status', id, firstIndex: store.firstIndex, lastIndex, commitIndex, logBytes: store.sizeBytes(), members, changing: !raft.configurationSettled };
+    return { type: 'status', id, firstIndex: store.firstIndex, lastIndex, commitIndex, log, members, changing: !raft.configurationSettled };
   }
 
   /** The log names the data directory of this node that is connected: what it acknowledges stands for that. */

@@ -26,6 +26,7 @@ export function raftConfig(options: ConsensusOptions, log: CachedLog): RaftConfi
     holdsCommit: true,
     restarted: store.hardState.term > 0 || store.lastIndex > 0,
     rejoining,
+    loading: store.base.index > 0,
     random,
   };
 }

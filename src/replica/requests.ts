@@ -24,6 +24,11 @@ export class Requests {
     this.#link.send({ type: 'status', id });
   }
 
+  /** The log on disk may have so many bytes from now on; 0: no limit. */
+  limitLog(bytes: number): void {
+    this.#link.send({ type: 'limit-log', bytes });
+  }
+
   transfer(target: number, done: (error: string | undefined) => void): void {
     const id = this.#next++;
     this.#ends.set(id, done);

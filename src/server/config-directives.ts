@@ -56,7 +56,7 @@ const storage = {
 };
 
 const snapshots = {
-  'object-store': text('', { group: 'snapshots', docs: 'Where snapshots and the archived log go: a directory, or s3://bucket/prefix?endpoint=…&region=…. The same on every node. Empty: none is made, and the log grows without end.' }),
+  'object-store': text('', { group: 'snapshots', docs: 'Where snapshots and the archived log go: a directory, or s3://bucket/prefix?endpoint=…&region=…. The same on every node; one that has another, or none, has snapshots from its peers. Empty everywhere: none is made, and the log grows up to log-disk-bytes-max.' }),
   'object-store-key-file': text('', { group: 'snapshots', docs: 'File with the keys that snapshots and archive are encrypted with; empty: they are not.' }),
   'snapshot-log-bytes': memory(GiB, MiB, SAFE_MAX, { group: 'snapshots', docs: 'Bytes of log since the last snapshot at which the next one is made.' }),
   'snapshot-interval': int(3600, 1, INT_MAX, { group: 'snapshots', docs: 'Seconds since the last snapshot after which the next one is made, if anything was written.' }),
@@ -64,6 +64,7 @@ const snapshots = {
   'archive-interval-seconds': int(10, 1, 3600, { group: 'snapshots', docs: 'Seconds that the archived log may be behind the cluster.' }),
   'log-keep-bytes': memory(64 * MiB, 0, SAFE_MAX, { group: 'snapshots', docs: 'Bytes of log that are kept behind a published snapshot, for followers that are a little late.' }),
   'log-keep-bytes-max': memory(GiB, 0, SAFE_MAX, { group: 'snapshots', docs: 'Bytes of log at most that the leader keeps behind a published snapshot for a connected follower that still needs them; one that is later starts from the snapshot.' }),
+  'log-disk-bytes-max': memory(64 * GiB, 0, SAFE_MAX, { group: 'snapshots', runtime: true, docs: 'Bytes of log on disk at which the leader refuses writes until the log can be cut; it warns at 80 %. Reads, CONFIG and changes of members go on. 0: the disk is the limit.' }),
   snapshotter: bool(true, { group: 'snapshots', docs: 'Start the process that makes snapshots and archive beside this node. It needs an object-store.' }),
 };
 
@@ -188,6 +189,9 @@ export function peerPortOf(values: Readonly<ConfigValues>): number {
 
 const LOOPBACK = /^-?(127(\.\d+){3}|::1|localhost)$/i;
 
+/** Segments of 16 MiB: the one that is written, the next, and those on their way out. */
+const LOG_DISK_BYTES_MIN = 64 * MiB;
+
 /** What must hold between directives; one text for each that does not, naming both. */
 export function relationMistakes(values: Readonly<ConfigValues>): Array<{ readonly directive: DirectiveName; readonly problem: string }> {
   const mistakes: Array<{ directive: DirectiveName; problem: string }> = [];
@@ -204,6 +208,9 @@ export function relationMistakes(values: Readonly<ConfigValues>): Array<{ readon
   const retention = values['snapshot-retention'];
   const interval = values['snapshot-interval'];
   require(retention === 0 || retention >= interval, 'snapshot-retention', `${retention} is less than snapshot-interval (${interval}); the only snapshot would be deleted before the next`);
+  const disk = values['log-disk-bytes-max'];
+  const needed = LOG_DISK_BYTES_MIN + (values['object-store'] === '' ? 0 : 2 * (values['snapshot-log-bytes'] + values['log-keep-bytes-max']));
+  require(disk === 0 || disk >= needed, 'log-disk-bytes-max', `${disk} is less than the log has in normal operation: expected 0, or at least 64 MiB and, with an object-store, twice snapshot-log-bytes and log-keep-bytes-max (${needed})`);
   for (const mistake of peerMistakes(values)) mistakes.push(mistake);
   return mistakes;
 }

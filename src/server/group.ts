@@ -2,7 +2,7 @@
 // leadership over, changing the members). Owns the last status that consensus reported, and who waits for it.
 import type { MemberAddress } from '../base/configuration.ts';
 import type { GroupMember, RaftStatus, SessionPort } from '../commands/ports.ts';
-import type { MemberChange, MemberState } from '../ports/link.ts';
+import type { LogState, MemberChange, MemberState } from '../ports/link.ts';
 import type { Server } from './server.ts';
 
 interface Waiter {
@@ -11,6 +11,12 @@ interface Waiter {
   readonly replicas: number;
   readonly deadlineMs: number;
   readonly done: (count: number) => void;
+}
+
+/** This node's log. */
+export interface GroupLog extends LogState {
+  /** The first entry that is kept. */
+  readonly firstIndex: number;
 }
 
 /** How often consensus is asked for what only it knows, ms: for INFO, and while somebody WAITs. */
@@ -23,7 +29,7 @@ export class Group {
   #states: readonly MemberState[] = [];
   #changing = false;
   #lastIndex = 0;
-  #log = { firstIndex: 1, bytes: 0 };
+  #log: GroupLog = { firstIndex: 1, bytes: 0, bytesMax: 0, isFull: false, heldBy: 0, heldAt: 0, heldEntries: 0, heldBytes: 0 };
   #statusAskedMs = -Infinity;
   #statusPending = false;
   #waiters: Waiter[] = [];
@@ -34,7 +40,7 @@ export class Group {
   }
 
   /** This node's, as of the last status. */
-  get log(): { readonly firstIndex: number; readonly bytes: number } {
+  get log(): GroupLog {
     return this.#log;
   }
 
@@ -44,6 +50,12 @@ export class Group {
 
   member(id: number): MemberAddress | undefined {
     return this.#members.find((member) => member.id === id);
+  }
+
+  /** The members but this one, the leader first. */
+  get others(): MemberAddress[] {
+    const { engine, options } = this.#server;
+    return this.#members.filter(({ id }) => id !== options.nodeId).sort((a, b) => Number(b.id === engine.leader) - Number(a.id === engine.leader));
   }
 
   status(): RaftStatus {
@@ -131,7 +143,7 @@ export class Group {
       this.#states = status.members;
       this.#changing = status.changing;
       this.#lastIndex = status.lastIndex;
-      this.#log = { firstIndex: status.firstIndex, bytes: status.logBytes };
+      this.#log = { firstIndex: status.firstIndex, ...status.log };
       this.#settleWaiters();
       this.#server.flush();
       if (this.#waiters.length > 0) this.#server.options.clock.after(STATUS_WAITING_MS, () => this.#askStatus());

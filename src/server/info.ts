@@ -51,6 +51,19 @@ export interface InfoPersistence {
   /** The log can be written and synced. */
   readonly logWritable: boolean;
   readonly snapshots: SnapshotInfo;
+  /** Of this node, on disk. */
+  readonly log: {
+    readonly bytes: number;
+    /** 0: no limit. */
+    readonly bytesMax: number;
+    /** At its limit: as leader this node refuses writes. */
+    readonly isFull: boolean;
+    /** "snapshot", "object-store" (one is published and not found there), "follower NAME". */
+    readonly waitsFor: string;
+    /** How much of the log is behind that. */
+    readonly entriesBehind: number;
+    readonly bytesBehind: number;
+  };
 }
 
 export interface InfoStats {
@@ -246,7 +259,7 @@ function memorySection({ memory }: InfoSource): Field[] {
 }
 
 function persistenceSection({ persistence }: InfoSource): Field[] {
-  const { snapshots } = persistence;
+  const { snapshots, log } = persistence;
   const status = persistence.logWritable ? 'ok' : 'err';
   return [
     ['loading', flag(persistence.loading)],
@@ -266,6 +279,12 @@ function persistenceSection({ persistence }: InfoSource): Field[] {
     ['snapshot_time', Math.floor(snapshots.timeMs / 1000)],
     ['snapshotter_state', snapshots.snapshotterState],
     ['archive_lag_seconds', snapshots.archiveLagSeconds],
+    ['log_disk_bytes', log.bytes],
+    ['log_disk_bytes_max', log.bytesMax],
+    ['log_full', flag(log.isFull)],
+    ['log_waits_for', log.waitsFor],
+    ['log_entries_behind', log.entriesBehind],
+    ['log_bytes_behind', log.bytesBehind],
   ];
 }
 

@@ -73,7 +73,7 @@ export class Maintenance {
     if (!this.#freeing) this.#free();
     // What is about to be freed is no reason to move what stays.
     if (!this.#freeing) this.#defragment(machine.keyspace);
-    if (!this.#engine.isLeader || this.#engine.congested) return;
+    if (!this.#engine.isLeader || this.#engine.congested || this.#engine.room.isFull) return;
     if (this.activeExpire && !this.#expiring) this.#expireCycle(machine.keyspace);
     this.#maybeCheckpoint(nowMs);
   }

@@ -298,6 +298,7 @@ export class NodePort implements ServerPort {
         loading: engine.loading,
         logWritable: engine.logFailure === undefined,
         snapshots: this.snapshots.info(),
+        log: this.#infoLog(),
       },
       stats: this.#infoStats(),
       cpu: { systemSeconds: facts.systemCpuSeconds, userSeconds: facts.userCpuSeconds },
@@ -307,6 +308,15 @@ export class NodePort implements ServerPort {
       writes: this.#server.engine.timings.figures(),
       databases: this.#databases(),
     };
+  }
+
+  #infoLog(): InfoSource['persistence']['log'] {
+    const { group, snapshots } = this;
+    const { bytes, bytesMax, isFull, heldBy, heldAt, heldEntries, heldBytes } = group.log;
+    // Consensus hears of a published snapshot when this node has found it in its object store.
+    const isUnfound = heldBy === 0 && (snapshots.published?.index ?? 0) > heldAt;
+    const waitsFor = heldBy > 0 ? `follower ${group.member(heldBy)?.name ?? heldBy}` : isUnfound ? 'object-store' : 'snapshot';
+    return { bytes, bytesMax, isFull, waitsFor, entriesBehind: heldEntries, bytesBehind: heldBytes };
   }
 
   #infoMemory(facts: ProcessFacts): InfoSource['memory'] {

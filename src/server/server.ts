@@ -258,17 +258,16 @@ export class Server implements EngineHost, ClientEvents {
     const { transaction } = session;
     if (spec.class !== 'write') {
       const runsWrites = spec.name === 'exec' && transaction.hasWrite && !transaction.aborted;
-      return runsWrites ? this.#writeRefusal(transaction.mayGrow) : undefined;
+      return runsWrites ? this.#writeRefusal(transaction.mayGrow, false) : undefined;
     }
-    const refused = this.#writeRefusal(spec.flags.includes('denyoom'));
+    const refused = this.#writeRefusal(spec.flags.includes('denyoom'), spec.essential === true);
     if (refused !== undefined) return refused;
     // As in Redis, a queued command's syntax is looked at by EXEC only.
     return transaction.active ? undefined : spec.validate?.(args);
   }
 
-  #writeRefusal(mayGrow: boolean): string | undefined {
-    const { engine } = this;
-    const { values } = this.options.config;
+  #writeRefusal(mayGrow: boolean, essential: boolean): string | undefined {
+    const { engine, options: { config: { values } } } = this;
     if (engine.logFailure !== undefined && engine.leader === 0) {
       return `MISCONF the log of this node cannot be written (${engine.logFailure}); it takes no writes until it is mended and restarted`;
     }
@@ -279,6 +278,7 @@ export class Server implements EngineHost, ClientEvents {
       }
       return `MOVED 0 ${leader.host}:${leader.clientPort}`;
     }
+    if (engine.room.isFull && !essential) return Errors.logFull;
     if (values.maxmemory > 0 && mayGrow && engine.machine.keyspace.usedBytes > values.maxmemory) {
       if (!this.maintenance.evict(this.evictionSettings())) return Errors.oom;
     }

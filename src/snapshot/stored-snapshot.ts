@@ -72,6 +72,16 @@ export function partOf(manifest: SnapshotManifest, name: keyof typeof PartName):
   return part;
 }
 
+/** That a manifest is the one that was named, and of a state that this release can load. */
+export function assertNamed(manifest: SnapshotManifest, key: string, { clusterId, index, term }: { readonly clusterId: string; readonly index: number; readonly term: number }): void {
+  if (manifest.clusterId !== clusterId || manifest.index !== index || manifest.term !== term) {
+    throw new OperationalError('SNAPSHOT', `${key} is of entry ${manifest.index}/${manifest.term} of cluster ${manifest.clusterId}; ${index}/${term} of cluster ${clusterId} was named`);
+  }
+  if (manifest.machineVersion > MACHINE_VERSION) {
+    throw new OperationalError('SNAPSHOT', `${key} needs machine version ${manifest.machineVersion}, and this release runs ${MACHINE_VERSION}: upgrade this node`);
+  }
+}
+
 /** Where a snapshot's two files come from. */
 export interface SnapshotSource {
   sidecar(): Promise<Uint8Array>;

@@ -73,7 +73,7 @@ class Member {
       ...this.#overrides,
     });
     this.#server = new LogFeedServer({
-      log: this.log, observers: this.#transport, clock: new NodeClock(), logger,
+      log: this.log, observers: this.#transport, clock: new NodeClock(), logger, link: { send: () => undefined, onMessage: () => undefined },
       commit: () => this.commit,
       leadership: () => this.leadership,
       isHalted: () => false,

@@ -49,7 +49,7 @@ class InstantConsensus implements EngineLink, LeaseCellReader {
     else if (message.type === 'read-index') {
       setImmediate(() => this.#tell({ type: 'read-state', id: message.id, index: this.commit, timeMs: this.#timeMs }));
     } else if (message.type === 'status') {
-      const status = { firstIndex: 1, lastIndex: this.commit, commitIndex: this.commit, logBytes: 0, members: [], changing: false };
+      const status = { firstIndex: 1, lastIndex: this.commit, commitIndex: this.commit, log: { bytes: 0, bytesMax: 0, isFull: false, heldBy: 0, heldAt: 0, heldEntries: 0, heldBytes: 0 }, members: [], changing: false };
       setImmediate(() => this.#tell({ type: 'status', id: message.id, ...status }));
     }
   }

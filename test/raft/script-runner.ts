@@ -131,7 +131,8 @@ export class ScriptRunner {
       this.#persist(this.#node(id), Infinity);
     },
     crash: ([id]) => this.#node(id).crash(),
-    restart: ([id]) => this.#restart(this.#node(id), false),
+    /** `restart 2 loading`: until `restored-own` says that its state is there. */
+    restart: ([id, how]) => this.#restart(this.#node(id), false, how === 'loading'),
     replace: ([id]) => this.#restart(this.#node(id), true),
     rejoined: ([id]) => this.#node(id).raft.setRejoining(false),
     'read-index': ([id, context]) => this.#node(id).raft.readIndex(Number(context), this.#nowMs),
@@ -212,8 +213,8 @@ export class ScriptRunner {
     return { index, term: must(node.raft.entryTerm(index)), reference: Buffer.from(`s${index}`) };
   }
 
-  #restart(node: SimNode, wiped: boolean): void {
-    node.restart({ wiped });
+  #restart(node: SimNode, wiped: boolean, loading = false): void {
+    node.restart({ wiped, loading });
     this.#commits.delete(node.id);
   }
 

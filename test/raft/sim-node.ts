@@ -191,12 +191,12 @@ export class SimNode {
     this.disk.lose();
   }
 
-  restart(options: { wiped?: boolean } = {}): void {
+  restart(options: { wiped?: boolean; loading?: boolean } = {}): void {
     if (options.wiped === true) this.disk.wipe();
     this.rejoining = options.wiped === true;
     this.up = true;
     const configurations = this.disk.configurations ?? this.#config.configurations;
-    this.raft = new RaftNode({ ...this.#config, configurations, storage: this.disk, restarted: true, rejoining: this.rejoining });
+    this.raft = new RaftNode({ ...this.#config, configurations, storage: this.disk, restarted: true, rejoining: this.rejoining, loading: options.loading === true });
   }
 }
 

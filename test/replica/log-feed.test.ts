@@ -37,6 +37,7 @@ class Served implements ObserverTransport {
         },
       },
       observers: this,
+      link: { send: silent, onMessage: silent },
       clock,
       logger: { debug: silent, info: silent, warn: silent, error: silent },
       commit: () => this.commit,
@@ -52,6 +53,9 @@ class Served implements ObserverTransport {
   answer(observer: number, answer: FeedAnswer): void {
     this.answers.push({ observer, atMs: this.clock.nowMs, indexes: answer.entries.map(entryIndex), answer });
     this.onAnswer(observer, answer);
+  }
+  answerPiece(): void {
+    expect.unreachable();
   }
   dropObserver(observer: number, reason: string): void {
     this.dropped.push(`${observer} ${reason}`);

@@ -12,12 +12,12 @@ const peer = (id: number, match: number, more: Partial<PeerStatus> = {}): PeerSt
 });
 
 /** A log of [1, 1000], each entry of one byte. */
-function make(options: { peers?: PeerStatus[]; connected?: number[]; persisted?: number; keep?: number; keepMax?: number }) {
+function make(options: { peers?: PeerStatus[]; connected?: number[]; persisted?: number; keep?: number; keepMax?: number; diskMax?: number }) {
   const cuts: number[] = [];
   const offers: number[] = [];
   const lines: string[] = [];
   const note = (fields: object, message: string): void => void lines.push(`${message} ${JSON.stringify(fields)}`);
-  const state = { base: 0, last: 1000, peers: options.peers ?? [], persisted: options.persisted ?? 1000 };
+  const state = { base: 0, last: 1000, peers: options.peers ?? [], persisted: options.persisted ?? 1000, connected: options.connected ?? [2, 3] };
   const keeper = new LogKeeper({
     log: {
       get base() {
@@ -35,21 +35,24 @@ function make(options: { peers?: PeerStatus[]; connected?: number[]; persisted?:
         state.base = to;
       },
       cutKeeping: (bytes: number) => Math.max(state.base, state.last - bytes),
+      behind: (index: number) => state.last - index,
     } as unknown as CachedLog,
     raft: {
       status: () => ({ peers: state.peers, persistedIndex: state.persisted }),
       offerSnapshot: ({ index }: { index: number }) => offers.push(index),
     } as unknown as RaftNode,
     logger: { ...quiet, warn: note, error: note },
-    isConnected: (id) => (options.connected ?? [2, 3]).includes(id),
+    isConnected: (id) => state.connected.includes(id),
     keepBytes: options.keep ?? 100,
     keepBytesMax: options.keepMax ?? 400,
+    memberName: (id) => `n${id}`,
+    diskBytesMax: () => options.diskMax ?? 0,
   });
   const published = (index: number, term = 1): void => keeper.published({ index, term, reference: new Uint8Array(1) });
   const look = (): void => {
     for (let i = 0; i < 20; i++) keeper.tick();
   };
-  return { cuts, offers, state, lines, published, look };
+  return { cuts, offers, state, lines, published, look, keeper };
 }
 
 describe('the log is cut', () => {
@@ -132,4 +135,67 @@ test('a log that grows is told of each time that it has doubled, and anew once i
   state.last = 8000;
   look();
   expect(told()).toBe(1);
+});
+
+describe('what a follower needs that starts from a snapshot', () => {
+  const loading = (at: number): PeerStatus => peer(2, 10, { state: 'snapshot', pendingSnapshot: at });
+  const grown = (state: { last: number; persisted: number }, last: number): void => void Object.assign(state, { last, persisted: last });
+
+  test('is kept while it loads and until it has caught up, however much that is, and then no longer', () => {
+    const { state, published, look } = make({ peers: [loading(900), peer(3, 1000)] });
+    published(900);
+    grown(state, 3000);
+    published(2900);
+    look();
+    expect(state.base).toBe(900);
+    // It is there, and far behind: what it asks for next is there as well.
+    state.peers = [peer(2, 900), peer(3, 3000)];
+    look();
+    expect(state.base).toBe(900);
+    state.peers = [peer(2, 2000), peer(3, 3000)];
+    look();
+    expect(state.base).toBe(2000);
+    // Near the end it is a follower like others: slow again, it is left behind.
+    state.peers = [peer(2, 2800), peer(3, 3000)];
+    look();
+    expect(state.base).toBe(2800);
+    grown(state, 4000);
+    state.peers = [peer(2, 2800), peer(3, 4000)];
+    published(3900);
+    expect(state.base).toBe(3600);
+  });
+
+  test('is kept up to a bound: eight times as much as for others, or half of the limit on disk', () => {
+    for (const [diskMax, kept] of [[0, 3200], [10_000, 5000], [100, 400]] as const) {
+      const { state, published } = make({ peers: [loading(900), peer(3, 1000)], diskMax });
+      published(900);
+      grown(state, 9000);
+      published(8900);
+      expect(state.base).toBe(9000 - kept);
+    }
+  });
+
+  test('is not kept for one that could not use it, or is gone', () => {
+    const failed = make({ peers: [loading(900)] });
+    failed.published(900);
+    failed.state.peers = [loading(0)];
+    grown(failed.state, 3000);
+    failed.published(2900);
+    expect(failed.state.base).toBe(2600);
+    const gone = make({ peers: [loading(900)] });
+    gone.published(900);
+    gone.state.connected = [3];
+    grown(gone.state, 3000);
+    gone.published(2900);
+    expect(gone.state.base).toBe(2900);
+  });
+});
+
+test('it says what the log waits for', () => {
+  const { state, published, keeper } = make({ peers: [peer(2, 700), peer(3, 990)] });
+  expect(keeper.held()).toEqual({ heldBy: 0, heldAt: 0, heldEntries: 1000, heldBytes: 1000 });
+  published(950);
+  expect(keeper.held()).toEqual({ heldBy: 2, heldAt: 700, heldEntries: 300, heldBytes: 300 });
+  state.peers = [peer(2, 990), peer(3, 990)];
+  expect(keeper.held()).toEqual({ heldBy: 0, heldAt: 950, heldEntries: 50, heldBytes: 50 });
 });

@@ -72,6 +72,16 @@ describe('declarations', () => {
     expect(relationMistakes(defaultValues())).toEqual([]);
   });
 
+  test('the limit of the log leaves room for what it has in normal operation, where it is cut at all', () => {
+    const mistakes = (values: object): string[] => relationMistakes({ ...defaultValues(), ...values }).map(({ directive: name }) => name);
+    const [store, GiB] = ['/objects', 2 ** 30];
+    expect(mistakes({ 'object-store': store, 'log-disk-bytes-max': 4 * GiB })).toEqual(['log-disk-bytes-max']);
+    expect(mistakes({ 'object-store': store, 'log-disk-bytes-max': 4 * GiB + 2 ** 26 })).toEqual([]);
+    expect(mistakes({ 'log-disk-bytes-max': 2 ** 26 - 1 })).toEqual(['log-disk-bytes-max']);
+    expect(mistakes({ 'log-disk-bytes-max': 2 ** 26 })).toEqual([]);
+    expect(mistakes({ 'object-store': store, 'log-disk-bytes-max': 0, 'snapshot-log-bytes': 100 * GiB })).toEqual([]);
+  });
+
   test('replicated directives are the replicated settings, with their defaults', () => {
     expect(DIRECTIVE_NAMES.filter((name) => directive(name).replicated).sort()).toEqual([...REPLICATED_SETTING_NAMES].sort());
     expect(Object.keys(new ReplicatedSettings()).sort()).toEqual([...REPLICATED_SETTING_NAMES].sort());

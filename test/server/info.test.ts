@@ -15,6 +15,8 @@ const SNAPSHOTS = {
   archiveLagSeconds: 3,
 };
 
+const LOG = { bytes: 900, bytesMax: 1000, isFull: true, waitsFor: 'follower n3', entriesBehind: 70, bytesBehind: 800 };
+
 const source: InfoSource = {
   server: {
     holdfastVersion: '0.1.0',
@@ -43,7 +45,7 @@ const source: InfoSource = {
     policy: 'noeviction',
     clientBytes: 9,
   },
-  persistence: { loading: false, logWritable: true, snapshots: SNAPSHOTS },
+  persistence: { loading: false, logWritable: true, snapshots: SNAPSHOTS, log: LOG },
   stats: {
     connectionsReceived: 3,
     commandsProcessed: 4,
@@ -166,6 +168,8 @@ describe('fields', () => {
       'rdb_current_bgsave_time_sec', 'snapshot_index', 'snapshot_time', 'snapshotter_state', 'archive_lag_seconds',
     ];
     expect(names.map((name) => field(text, name))).toEqual(['17', '1', '1600000000', 'err', '4', '2', '90', '1600000000', 'writing', '3']);
+    const log = ['log_disk_bytes', 'log_disk_bytes_max', 'log_full', 'log_waits_for', 'log_entries_behind', 'log_bytes_behind'];
+    expect(log.map((name) => field(text, name))).toEqual(['900', '1000', '1', 'follower n3', '70', '800']);
   });
 
   test('versions, memory, statistics', () => {

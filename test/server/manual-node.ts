@@ -235,6 +235,7 @@ export class ManualNode {
       installer: {
         start: ({ index }, done) => void this.restores.push({ index, done: (result) => done(result as Machine) }),
         restore: ({ index }, done) => void this.restores.push({ index, done }),
+        piece: (_request, done) => done({ absent: 'it has none' }),
         confirm: (wanted, done) => void this.confirms.push({ wanted, find: (snapshot = wanted()) => done(snapshot) }),
       },
     });

@@ -267,6 +267,10 @@ export class SimLogStore implements LogStore {
     return this.base.index;
   }
 
+  behind(index: number): number {
+    return this.#view.entries.slice(Math.max(0, index - this.base.index)).reduce((sum, entry) => sum + entry.length, 0);
+  }
+
   #write(own: Write, done: (error?: Error) => void): void {
     this.#view.apply(own, this.#disk.bugs);
     this.#pending.push({ append: own, done });

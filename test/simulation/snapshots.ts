@@ -143,6 +143,7 @@ export class Snapshots {
     return {
       start: (base, done) => this.#start(life, base, done, later),
       restore: (snapshot, done) => later(() => done(this.#restore(life, snapshot))),
+      piece: (_request, done) => later(() => done({ absent: 'there is one object store for all' })),
       confirm: (wanted, done) => {
         const look = (): void => {
           const snapshot = wanted();

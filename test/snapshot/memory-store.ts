@@ -36,7 +36,8 @@ export class MemoryStore implements ObjectStore {
     await Promise.resolve();
     const stored = this.objects.get(key);
     if (stored === undefined) throw new OperationalError('OBJECT_NOT_FOUND', `${key} is not there; check it`);
-    const { content } = stored;
+    const { range } = options;
+    const content = range === undefined ? stored.content : stored.content.subarray(range.from, range.to);
     async function* chunks(): AsyncGenerator<Uint8Array> {
       const check = new ContentCheck(options);
       for (let at = 0; at < content.length; at += 10_000) {
