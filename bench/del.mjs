@@ -58,7 +58,7 @@ async function measure(peer, command, members) {
       quietWaitMsMax: longestWait(trips, quietFromMs, quietToMs),
       aroundWaitMsMax: longestWait(trips, askedMs - WINDOW_MS / 2, askedMs + WINDOW_MS / 2),
       afterWaitMsMax: longestWait(trips, askedMs + WINDOW_MS / 2, askedMs + AFTER_MS),
-      ...(stalls === undefined ? {} : { engineStallMsMax: stalls.engineMs, consensusStallMsMax: stalls.consensusMs }),
+      ...(stalls === undefined ? {} : { engineStallMsMax: stalls.engineMs, engineOwnMsMax: stalls.ownMs, machineMsMax: stalls.machineMs, consensusStallMsMax: stalls.consensusMs }),
     };
   } finally {
     stop.asked = true;
@@ -79,10 +79,10 @@ export async function benchDel(options, peers) {
   }
   console.log(`a sorted set of ${members} members is deleted under ${CLIENTS} clients' GET and SET; longest wait of any of them, ms\n`);
   printTable(
-    ['command', 'peer', 'its reply', 'a second without', 'the second around', 'to 3 s after', 'engine stall', 'consensus stall'],
+    ['command', 'peer', 'its reply', 'a second without', 'the second around', 'to 3 s after', 'engine stall', 'own', 'machine', 'consensus stall'],
     cases.map((row) => [
       row.name, row.peer, fixed(row.delMs, 1), fixed(row.quietWaitMsMax, 1), fixed(row.aroundWaitMsMax, 1), fixed(row.afterWaitMsMax, 1),
-      fixed(row.engineStallMsMax, 1), fixed(row.consensusStallMsMax, 1),
+      fixed(row.engineStallMsMax, 1), fixed(row.engineOwnMsMax, 1), fixed(row.machineMsMax, 1), fixed(row.consensusStallMsMax, 1),
     ]),
   );
   record(options, 'del', { members, cases });
