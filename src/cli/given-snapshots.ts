@@ -4,6 +4,7 @@
 // before anything is read.
 import fs from 'node:fs';
 import path from 'node:path';
+import { copyBytes } from '../base/bytes.ts';
 import { OperationalError } from '../base/errors.ts';
 import type { SnapshotReference } from '../ports/link.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
@@ -48,7 +49,8 @@ export class GivenSnapshots {
     const totalBytes = part === 'manifest' ? manifestBytes.length : partOf(manifest, part).bytes;
     const to = Math.min(totalBytes, from + bytesMax);
     if (from > to || (from === to && totalBytes > 0)) return { absent: `its ${part} has ${totalBytes} bytes, and ${from} are before what was asked for` };
-    if (part === 'manifest') return { bytes: manifestBytes.slice(from, to), totalBytes };
+    // What is given goes to another thread, and its buffer with it.
+    if (part === 'manifest') return { bytes: copyBytes(manifestBytes, from, to), totalBytes };
     const bytes = 'store' in place ? await ofStore(place.store, partOf(manifest, part).key, from, to) : await ofFile(path.join(place.folder, part), from, to);
     if (bytes.length !== to - from) throw new OperationalError('OBJECT_DAMAGED', `${partOf(manifest, part).key} gives ${bytes.length} bytes of [${from}, ${to}), and has ${totalBytes} by its manifest`);
     return { bytes, totalBytes };
