@@ -104,8 +104,8 @@ export class StoredSnapshots implements SnapshotInstaller {
   confirm(wanted: () => SnapshotReference, done: (found: SnapshotReference) => void): void {
     const { openStore, logger, clock } = this.#options;
     if (openStore === undefined && !this.#fetched.canFetch) {
+      // Peers may come.
       logger.warn({ index: wanted().index }, 'a snapshot is published and this node has no object store to find it in: its log is not cut, and grows; set object-store, as on the other nodes');
-      return;
     }
     const look = async (failures: number): Promise<void> => {
       const snapshot = wanted();
