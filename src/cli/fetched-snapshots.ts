@@ -144,9 +144,8 @@ export class FetchedSnapshots {
       const chunks: Uint8Array[] = [];
       let have = 0;
       for (let total = 1; have < total; ) {
-        const piece = await this.#read(named, MANIFEST, have, PIECE_BYTES_MAX);
+        const piece = await this.#read(named, MANIFEST, have, PIECE_BYTES_MAX, (bytes) => bytes > MANIFEST_BYTES_MAX ? `${named.key} is no manifest: it has ${bytes} bytes` : undefined);
         total = piece.totalBytes;
-        if (total > MANIFEST_BYTES_MAX) throw new OperationalError('SNAPSHOT', `${named.key} is no manifest: it has ${total} bytes`);
         chunks.push(piece.bytes);
         have += piece.bytes.length;
       }
@@ -186,8 +185,7 @@ export class FetchedSnapshots {
       if (have > 0 && have < total) logger.info({ part, megabytes: Math.round(have / MiB), of: Math.round(total / MiB) }, 'the fetch of a snapshot from a peer goes on where it was');
       let reportedMs = clock.monotonicMs();
       while (have < total) {
-        const { bytes, totalBytes } = await this.#read(named, part, have, Math.min(PIECE_BYTES_MAX, total - have));
-        if (totalBytes !== total) throw new OperationalError('OBJECT_DAMAGED', `${part} of ${named.key} has ${totalBytes} bytes at a peer, where the manifest says ${total}`);
+        const { bytes } = await this.#read(named, part, have, Math.min(PIECE_BYTES_MAX, total - have), (said) => said !== total ? `${part} of ${named.key} has ${said} bytes at a peer, where the manifest says ${total}` : undefined);
         for (let at = 0; at < bytes.length; ) at += (await handle.write(bytes, at, bytes.length - at, have + at)).bytesWritten;
         have += bytes.length;
         if (clock.monotonicMs() - reportedMs < REPORT_MS) continue;
@@ -200,13 +198,17 @@ export class FetchedSnapshots {
     }
   }
 
-  /** One piece, however often peers have to be asked. */
-  async #read(named: ManifestReference, part: PiecePart, from: number, bytesMax: number): Promise<Piece> {
+  /** One piece, however often peers have to be asked. `fault` judges the length that one says of the whole part. */
+  async #read(named: ManifestReference, part: PiecePart, from: number, bytesMax: number, fault: (totalBytes: number) => string | undefined): Promise<Piece> {
     const { clock, logger } = this.#options;
     const pieces = must(this.#options.pieces, 'there are peers');
     for (let failures = 1; ; failures++) {
       try {
-        return await pieces.read({ manifestKey: named.key, manifestSha256: named.sha256, part, from, bytesMax });
+        const piece = await pieces.read({ manifestKey: named.key, manifestSha256: named.sha256, part, from, bytesMax });
+        const wrong = fault(piece.totalBytes);
+        if (wrong === undefined) return piece;
+        pieces.distrust();
+        throw new OperationalError('PEER', wrong);
       } catch (thrown) {
         if (!(thrown instanceof OperationalError) || thrown.code !== 'PEER' || failures >= ATTEMPTS) throw thrown;
         logger.warn({ part, from, reason: errorText(thrown) }, 'the fetch of a snapshot from a peer is interrupted; it goes on where it was');

@@ -192,6 +192,17 @@ describe('a fetch', () => {
     expect(world.fetched().list()).toHaveLength(1);
   });
 
+  test('goes on with another peer where one says another length than the manifest, or gives what is no manifest', async () => {
+    for (const which of ['manifest', 'state', 'data'] as const) {
+      const world = new World();
+      const snapshot = await world.snapshot();
+      let lies = 2;
+      world.peers.after = (piece, { part }) => (part === which && lies-- > 0 ? { ...piece, totalBytes: 2 ** 40 } : piece);
+      await world.fetched().fetch(snapshot);
+      expect(world.peers.distrusts).toBe(2);
+    }
+  });
+
   test('is given up where nobody has it whole, and nothing of it counts', async () => {
     const world = new World();
     const snapshot = await world.snapshot();
@@ -294,6 +305,20 @@ describe('a node gives out', () => {
     }
     expect(await new Promise((resolve) => installer.piece(request(snapshots[4]!), resolve))).toHaveProperty('absent');
   });
+
+  test('a manifest as often as it is asked for, though what it gives goes to another thread and is gone here', async () => {
+    const world = new World();
+    const snapshot = await world.snapshot();
+    await world.fetched().fetch(snapshot);
+    // As after a restart: the manifest is read from this disk.
+    const installer = world.installer();
+    await restored(installer, snapshot);
+    for (let i = 0; i < 2; i++) {
+      const { bytes, totalBytes } = await new Promise<Piece>((resolve) => installer.piece(request(snapshot, { part: 'manifest' }), (answer) => resolve(answer as Piece)));
+      expect([bytes.length, totalBytes]).toEqual([encodeManifest(snapshot.manifest).length, bytes.length]);
+      structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
+    }
+  });
 });
 
 describe('a node that has no store with the snapshot in it', () => {
@@ -347,6 +372,16 @@ describe('a node that has no store with the snapshot in it', () => {
     const down = (): Promise<ObjectStore> => Promise.reject(new OperationalError('OBJECT_STORE_UNREACHABLE', 'down'));
     expect(await restored(world.installer(down), snapshot)).toBe('down');
     expect(world.peers.reads).toEqual([]);
+  });
+
+  test('finds what is published once there is a peer to have it from, if there is none yet', async () => {
+    const world = new World();
+    const snapshot = await world.snapshot();
+    world.peers.hasPeers = false;
+    const found = new Promise<SnapshotReference>((resolve) => world.installer().confirm(() => snapshot, resolve));
+    while (!world.lines.join().includes('its log is not cut')) await new Promise<void>((resolve) => setImmediate(resolve));
+    world.peers.hasPeers = true;
+    expect(await found).toBe(snapshot);
   });
 
   test('says so where no peer has it either, and fetches nothing where there are none', async () => {
