@@ -28,6 +28,8 @@ export const PEER_MESSAGE_BYTES_MAX = ENTRY_BYTES_MAX + 1 * MiB;
 export const UNCOMMITTED_BYTES_MAX = 256 * MiB;
 /** Entries' bytes sent from consensus to the engine and not yet applied. */
 export const APPLY_WINDOW_BYTES = 64 * MiB;
+/** The least that the log on disk may be limited to. Its segments have 16 MiB: the one that is written, the next, and those on their way out. */
+export const LOG_DISK_BYTES_MIN = 64 * MiB;
 /** Recent entries kept in memory by the consensus thread: what a follower that keeps up may still ask for. Those further behind are read from disk. */
 export const LOG_CACHE_BYTES = 16 * MiB;
 /** The same of a node without followers: what the snapshotter may still ask for. */

@@ -5,7 +5,8 @@
 // - Nothing behind the newest published snapshot is cut, nor anything that is not on this node's disk.
 // - For a connected follower that starts from a snapshot, and until it has come within keepBytesMax of the end, what it will ask
 //   for next is kept up to startKeepBytes: else it would be told of the next snapshot when it has loaded this one, and so on.
-import { MiB } from '../base/limits.ts';
+// - Nothing is kept for followers that would leave a log at its limit on disk there once a snapshot is published: writes would not come back.
+import { LOG_DISK_BYTES_MIN, MiB } from '../base/limits.ts';
 import type { LogState } from '../ports/link.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { RaftNode } from '../raft/raft.ts';
@@ -28,9 +29,9 @@ export interface LogKeeperOptions {
 
 export const LOG_KEEP_BYTES = 64 * MiB;
 export const LOG_KEEP_BYTES_MAX = 1024 * MiB;
-/** Kept at most for a follower that starts from a snapshot: this share of the limit of the log on disk … */
-const START_KEEP_SHARE = 0.5;
-/** … or where there is none so many times keepBytesMax. */
+/** Kept at most for followers: this share of the limit of the log on disk, beside what its segments need. */
+const KEEP_SHARE = 0.5;
+/** Kept at most for one that starts from a snapshot: the same, or where there is no limit so many times keepBytesMax. */
 const START_KEEP_TIMES = 8;
 /** Followers move on: what may be cut is looked at again this often. */
 const TICKS_BETWEEN_LOOKS = 20;
@@ -113,7 +114,7 @@ export class LogKeeper {
   }
 
   #cutTo(): number {
-    const { log, raft, keepBytes, keepBytesMax } = this.#options;
+    const { log, raft, keepBytes } = this.#options;
     const followers = this.#followers();
     this.#noteStarting(followers);
     if (this.#published === undefined || this.#published.index <= log.base.index) return 0;
@@ -122,15 +123,22 @@ export class LogKeeper {
     return Math.min(
       this.#published.index,
       raft.status().persistedIndex,
-      Math.max(wanted, log.cutKeeping(keepBytesMax)),
+      Math.max(wanted, log.cutKeeping(this.#keepBytesMax)),
       Math.max(starting, log.cutKeeping(this.#startKeepBytes)),
     );
   }
 
+  get #keepBytesMax(): number {
+    return Math.min(this.#options.keepBytesMax, this.#diskShare ?? Infinity);
+  }
+
   get #startKeepBytes(): number {
-    const { keepBytesMax } = this.#options;
-    const diskBytesMax = this.#options.diskBytesMax();
-    return diskBytesMax === 0 ? START_KEEP_TIMES * keepBytesMax : Math.max(keepBytesMax, START_KEEP_SHARE * diskBytesMax);
+    return this.#diskShare ?? START_KEEP_TIMES * this.#options.keepBytesMax;
+  }
+
+  get #diskShare(): number | undefined {
+    const bytesMax = this.#options.diskBytesMax();
+    return bytesMax === 0 ? undefined : KEEP_SHARE * Math.max(0, bytesMax - LOG_DISK_BYTES_MIN);
   }
 
   /** Those that may ask this leader for entries. */
@@ -140,14 +148,14 @@ export class LogKeeper {
   }
 
   #noteStarting(followers: readonly PeerStatus[]): void {
-    const { log, keepBytesMax } = this.#options;
+    const { log } = this.#options;
     for (const id of this.#starting) if (!followers.some((peer) => peer.id === id)) this.#starting.delete(id);
     for (const peer of followers) {
       if (peer.state === 'snapshot') {
         // One that is at none is told of the newest.
         if (peer.pendingSnapshot > 0) this.#starting.add(peer.id);
         else this.#starting.delete(peer.id);
-      } else if (peer.match >= log.cutKeeping(keepBytesMax)) {
+      } else if (peer.match >= log.cutKeeping(this.#keepBytesMax)) {
         this.#starting.delete(peer.id);
       }
     }

@@ -6,7 +6,7 @@
 // - A `fixed` directive names something that Redis lets one choose and Holdfast does not: it reports what is true here, and
 //   setting it to anything else is an error that says why.
 // - A `replicated` directive is machine state (src/commands/replicated-settings.ts): its value here only seeds a new cluster.
-import { DATABASES_MAX, GiB, MiB } from '../base/limits.ts';
+import { DATABASES_MAX, GiB, LOG_DISK_BYTES_MIN, MiB } from '../base/limits.ts';
 import {
   REPLICATED_SETTING_ALIASES,
   REPLICATED_SETTING_RANGES,
@@ -188,9 +188,6 @@ export function peerPortOf(values: Readonly<ConfigValues>): number {
 }
 
 const LOOPBACK = /^-?(127(\.\d+){3}|::1|localhost)$/i;
-
-/** Segments of 16 MiB: the one that is written, the next, and those on their way out. */
-const LOG_DISK_BYTES_MIN = 64 * MiB;
 
 /** What must hold between directives; one text for each that does not, naming both. */
 export function relationMistakes(values: Readonly<ConfigValues>): Array<{ readonly directive: DirectiveName; readonly problem: string }> {

@@ -1,6 +1,7 @@
 // What of the log may go: nothing behind the published snapshot, nothing that is not on disk, and what connected followers need
 // stays within its limit.
 import { describe, expect, test } from 'vitest';
+import { LOG_DISK_BYTES_MIN } from '../../src/base/limits.ts';
 import type { RaftNode } from '../../src/raft/raft.ts';
 import type { PeerStatus } from '../../src/raft/types.ts';
 import type { CachedLog } from '../../src/replica/cached-log.ts';
@@ -90,6 +91,15 @@ describe('the log is cut', () => {
     expect(far.cuts).toEqual([600]);
   });
 
+  test('to within half of the limit on disk, where more than that was to be kept: else a full log would stay full', () => {
+    const { cuts, published } = make({ peers: [peer(2, 10)], keep: 900, keepMax: 900, diskMax: LOG_DISK_BYTES_MIN + 600 });
+    published(950);
+    expect(cuts).toEqual([700]);
+    const least = make({ keep: 900, keepMax: 900, diskMax: LOG_DISK_BYTES_MIN });
+    least.published(950);
+    expect(least.cuts).toEqual([950]);
+  });
+
   test('as if there were none, where a follower is not connected or not known', () => {
     const away = make({ peers: [peer(2, 10)], connected: [3] });
     away.published(950);
@@ -166,7 +176,7 @@ describe('what a follower needs that starts from a snapshot', () => {
   });
 
   test('is kept up to a bound: eight times as much as for others, or half of the limit on disk', () => {
-    for (const [diskMax, kept] of [[0, 3200], [10_000, 5000], [100, 400]] as const) {
+    for (const [diskMax, kept] of [[0, 3200], [LOG_DISK_BYTES_MIN + 10_000, 5000], [LOG_DISK_BYTES_MIN + 200, 100]] as const) {
       const { state, published } = make({ peers: [loading(900), peer(3, 1000)], diskMax });
       published(900);
       grown(state, 9000);
