@@ -316,7 +316,8 @@ describe('a node gives out', () => {
     for (let i = 0; i < 2; i++) {
       const { bytes, totalBytes } = await new Promise<Piece>((resolve) => installer.piece(request(snapshot, { part: 'manifest' }), (answer) => resolve(answer as Piece)));
       expect([bytes.length, totalBytes]).toEqual([encodeManifest(snapshot.manifest).length, bytes.length]);
-      structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
+      const { buffer } = bytes as Uint8Array<ArrayBuffer>;
+      structuredClone(buffer, { transfer: [buffer] });
     }
   });
 });
