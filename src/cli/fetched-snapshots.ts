@@ -89,9 +89,9 @@ export class FetchedSnapshots {
     };
   }
 
-  /** Those that a log which begins behind `index` has no use for. */
+  /** What a log which begins behind `index` has no use for, complete or not. */
   removeBefore(index: number): void {
-    for (const { folder, meta } of this.list()) if (meta.index < index) this.remove(folder);
+    this.#removeUpTo(index - 1, () => true);
   }
 
   /** Its restore.json first: a folder without it is none. */

@@ -346,6 +346,16 @@ describe('a node that has no store with the snapshot in it', () => {
     const machine = await new Promise<Machine>((resolve) => world.installer(() => Promise.resolve(world.store)).start({ index: old.index + 1, term: 1, timeMs: 0 }, resolve));
     expectMachine(machine, newer);
     expect(world.folders()).toEqual([]);
+    // Nor what it had begun to fetch.
+    const { length } = world.peers.reads;
+    world.peers.before = (number) => {
+      if (number === length + 5) throw new OperationalError('OBJECT_NOT_FOUND', 'gone');
+    };
+    expect(await restored(world.installer(), newer)).toBe('gone');
+    expect(world.folders()).toHaveLength(1);
+    const newest = await world.snapshot();
+    await new Promise<Machine>((resolve) => world.installer(() => Promise.resolve(world.store)).start({ index: newest.index, term: 1, timeMs: 0 }, resolve));
+    expect(world.folders()).toEqual([]);
   });
 
   test.each(stores)('%s: cuts its log behind a snapshot that is published, once it has it from a peer', async (_what, openStore) => {
