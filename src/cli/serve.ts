@@ -9,6 +9,7 @@ import { NodeClock } from '../adapters/node-clock.ts';
 import { NodeEntropy } from '../adapters/node-entropy.ts';
 import { createSharedCell, SharedCellReader } from '../adapters/shared-cell.ts';
 import { StallWatch, watchStalls } from '../adapters/stall-watch.ts';
+import { ThreadSums } from '../adapters/sums-thread.ts';
 import { PortEngineLink } from '../adapters/thread-link.ts';
 import { errorText, OperationalError } from '../base/errors.ts';
 import { allCommands } from '../commands/all.ts';
@@ -228,6 +229,7 @@ class Node {
       accessClockMs: () => this.#clock.monotonicMs(),
       clock: this.#clock,
       logger: this.#logger,
+      sums: () => new ThreadSums(),
     });
     installer.assertCanStart(base);
     return installer;
