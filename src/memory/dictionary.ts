@@ -60,10 +60,9 @@ export class Dictionary {
     this.#order.push(words, at + ORDER, handle);
   }
 
-  /** The second half, for all that were appended since, in their order, where `expected` members are to come to be in all. */
+  /** The second half, for all that were appended since, in their order: see `insertAll` of the table. */
   settle(words: Uint32Array, at: number, handles: Uint32Array, count: number, expected: number): number {
-    this.#table.growAhead(words, at, expected);
-    return this.#table.insertAll(words, at, handles, count);
+    return this.#table.insertAll(words, at, handles, count, expected);
   }
 
   /** Takes a member out; the last of the order takes its position. The record itself is the caller's to free. */

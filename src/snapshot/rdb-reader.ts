@@ -310,7 +310,7 @@ export class RdbReader {
     const input = this.#input;
     const key = this.#key;
     const missing = MISSING_TYPES[type];
-    if (missing === undefined && !TYPES.has(type)) throw new RdbError(`an unknown type or opcode (${type})`, input.unitOffset);
+    if (missing === undefined && !TYPES[type]) throw new RdbError(`an unknown type or opcode (${type})`, input.unitOffset);
     input.string(key);
     if (missing !== undefined) {
       throw new RdbError(
@@ -456,7 +456,7 @@ function nameOf({ bytes, start, end }: ByteSpan): string {
   return JSON.stringify(text) + (end - start > KEY_TEXT_BYTES_MAX ? '…' : '');
 }
 
-const TYPES: ReadonlySet<number> = new Set(Object.values(RdbType));
+const TYPES: readonly boolean[] = Array.from({ length: 256 }, (_, type) => Object.values<number>(RdbType).includes(type));
 const FORMS: Readonly<Record<number, PackedForm>> = {
   [RdbType.hashListpack]: 'listpack',
   [RdbType.zsetListpack]: 'listpack',
