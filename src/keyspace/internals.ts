@@ -3,6 +3,7 @@
 import { KeyedHash } from '../memory/hash.ts';
 import { Dictionary } from '../memory/dictionary.ts';
 import { HANDLE_ARRAY_WORDS, HandleArray } from '../memory/handle-array.ts';
+import { TOGETHER_MAX } from '../memory/member-table.ts';
 import type { Memory } from '../memory/allocator.ts';
 import type { Handle } from '../memory/segments.ts';
 import type { AccessClock } from './access.ts';
@@ -13,8 +14,8 @@ import { Encoding, ValueType } from './types.ts';
 import { FREED_AT_ONCE_MAX } from './value-kinds.ts';
 import { Versions } from './versions.ts';
 
-/** Keys that wait to be settled, at most (KeyTable.settle): enough that their cache misses overlap, few enough to stay in the cache. */
-export const ARRIVALS_MAX = 256;
+/** Keys that wait to be settled, at most (KeyTable.settle). */
+export const ARRIVALS_MAX = TOGETHER_MAX;
 
 /** Discarded records and elements freed by each removal, insert or change of a value, so that they go even if there is no idle time. */
 const DISCARDED_PER_MUTATION = 4;

@@ -65,6 +65,11 @@ export class Dictionary {
     return this.#table.insertAll(words, at, handles, count, expected);
   }
 
+  /** After the last `settle`. */
+  trim(words: Uint32Array, at: number): void {
+    this.#table.trim(words, at);
+  }
+
   /** Takes a member out; the last of the order takes its position. The record itself is the caller's to free. */
   remove(words: Uint32Array, at: number, handle: Handle): void {
     this.#table.remove(words, at, handle);

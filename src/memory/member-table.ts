@@ -35,9 +35,12 @@ const PAGES = 1;
 /** Members a page, over all pages, above which one is split, and below which two are joined. */
 const MEMBERS_GROW = 24;
 const MEMBERS_SHRINK = 8;
-/** Pages are split ahead of time until there are so many times as many as the members need: not yet so few that two are joined. */
-const AHEAD = MEMBERS_GROW / MEMBERS_SHRINK;
-/** As many at once, so that nobody waits for it. */
+/**
+ * Pages that are split ahead of time, in those that the members need: splitting costs little where there is little in them, and who
+ * says that many more will come may be wrong.
+ */
+const AHEAD = 16;
+/** As many at once. */
 const AHEAD_PAGES_MAX = 512;
 /** Places that they are given, of those that they will need by chance; most grow a little, and few have too many. */
 const AHEAD_ROOM_SHARE = 0.8;
@@ -88,8 +91,8 @@ export class MemberTable {
 
   /**
    * Adds records, one after another, until the key of one is a member's: returns how many. Faster than `find` and `insert` for each,
-   * since the cache misses of all of them overlap. `expected`: members that there may be in the end, as somebody says: pages are
-   * split ahead of time then, while there is little in them.
+   * since the cache misses of all of them overlap. `expected`: members that there may be in the end, as somebody says; pages are
+   * split ahead of time then, and `trim` is to be called when all have come.
    */
   insertAll(words: Uint32Array, at: number, handles: Uint32Array, count: number, expected: number): number {
     const { words: all, bytes } = this.#memory;
@@ -111,6 +114,11 @@ export class MemberTable {
       this.#add(words, at, number, page, hash, handle);
     }
     return count;
+  }
+
+  /** Joins what was split ahead of time for members that did not come. */
+  trim(words: Uint32Array, at: number): void {
+    while (words[at + PAGES]! > 1 && words[at + SIZE]! < words[at + PAGES]! * MEMBERS_SHRINK) this.#join(words, at);
   }
 
   /** Takes a member out. The record itself is the caller's to free. */
@@ -234,7 +242,7 @@ export class MemberTable {
     assert(seen.size <= pages * MEMBERS_GROW, () => `${pages} pages for ${seen.size} members`);
   }
 
-  /** Some pages, but no more than may be without being too empty: whoever says what to expect may be wrong. */
+  /** Some pages of those that are wanted by then, so that nobody waits for it. */
   #splitAhead(words: Uint32Array, at: number, expected: number): void {
     const pages = Math.floor(Math.min(expected, words[at + SIZE]! * AHEAD) / MEMBERS_GROW);
     const end = Math.min(pages, words[at + PAGES]! + AHEAD_PAGES_MAX);

@@ -140,6 +140,7 @@ export class RdbReader {
       this.#settle();
       throw new RdbError('the file ends too early', offset);
     }
+    for (let number = 0; number < this.#keyspace.databases; number++) this.#keyspace.database(number).trim();
     return {
       version: this.#version,
       bytes: this.#input.offset,
