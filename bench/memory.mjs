@@ -44,7 +44,7 @@ async function measure(peers, name, memoryCase, count, holdSeconds) {
       rssBytes: full.rssBytes - empty.rssBytes,
       loadSeconds,
       holdWaitMsMax,
-      ...(loading === undefined ? {} : { loadStallMsMax: loading.engineMs, holdStallMsMax: holding.engineMs, loadConsensusStallMsMax: loading.consensusMs }),
+      ...(loading === undefined ? {} : { loadStallMsMax: loading.engineMs, loadOwnMsMax: loading.ownMs, loadMachineMsMax: loading.machineMs, holdStallMsMax: holding.engineMs, holdOwnMsMax: holding.ownMs, holdMachineMsMax: holding.machineMs, loadConsensusStallMsMax: loading.consensusMs }),
     };
   } finally {
     await peers.stop(peer);
@@ -62,15 +62,16 @@ export async function benchMemory(options, peers) {
     ours.rssOfRedis = ours.rssBytes / rows.redis.rssBytes;
     process.stderr.write(`${memoryCase.name}: done\n`);
   }
-  console.log('an empty server taken off; stall: the longest of the event loop of the engine thread; wait: the longest of a client that asks every 5 ms\n');
+  console.log('an empty server taken off; stall: the longest of the event loop of the engine thread; own: the longest that is neither queueing for a CPU nor a stop of the machine; machine: the longest stop of a CPU; wait: the longest of a client that asks every 5 ms\n');
   printTable(
-    ['case', 'peer', 'elements', 'used MiB', 'VmRSS MiB', 'used of redis', 'VmRSS of redis', 'load s', 'load stall ms', 'hold stall ms', 'hold wait ms'],
+    ['case', 'peer', 'elements', 'used MiB', 'VmRSS MiB', 'used of redis', 'VmRSS of redis', 'load s', 'load stall ms', 'own', 'machine', 'hold stall ms', 'own', 'machine', 'hold wait ms'],
     Object.entries(cases).flatMap(([name, rows]) =>
       PEERS.map((peer) => {
         const row = rows[peer];
         return [
           name, peer, rows.count, fixed(row.usedBytes / MiB, 1), fixed(row.rssBytes / MiB, 1), fixed(row.usedOfRedis), fixed(row.rssOfRedis),
-          fixed(row.loadSeconds, 1), fixed(row.loadStallMsMax, 1), fixed(row.holdStallMsMax, 1), fixed(row.holdWaitMsMax, 1),
+          fixed(row.loadSeconds, 1), fixed(row.loadStallMsMax, 1), fixed(row.loadOwnMsMax, 1), fixed(row.loadMachineMsMax, 1),
+          fixed(row.holdStallMsMax, 1), fixed(row.holdOwnMsMax, 1), fixed(row.holdMachineMsMax, 1), fixed(row.holdWaitMsMax, 1),
         ];
       }),
     ),

@@ -5,6 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { root } from '../../scripts/prepare.mjs';
 import { Client } from './resp.mjs';
+import { StallProbe } from './stalls.mjs';
 
 const READY_MS_MAX = 30_000;
 const GOODBYE_MS_MAX = 10_000;
@@ -41,6 +42,8 @@ class Peer {
     /** Of nodes that the child has started in groups of their own. */
     this.nodePids = [];
     this.control = undefined;
+    /** Where stalls are watched. */
+    this.probe = undefined;
   }
 
   get isHoldfast() {
@@ -71,11 +74,12 @@ class Peer {
     }
   }
 
-  /** Longest stalls since `resetStalls`, ms; undefined for a server that does not tell. */
+  /** Longest stalls since `resetStalls`, ms, `own` as lib/stalls.mjs tells them apart; undefined for a server that does not tell. */
   async stalls() {
     if (!this.isHoldfast) return undefined;
     const info = await this.control.info('stats');
-    return { engineMs: Number(info.get('engine_stall_max_ms')), consensusMs: Number(info.get('consensus_stall_max_ms')) };
+    const { ownMsMax, machineMsMax } = this.probe.longest(this.pid);
+    return { engineMs: Number(info.get('engine_stall_max_ms')), ownMs: ownMsMax, machineMs: machineMsMax, consensusMs: Number(info.get('consensus_stall_max_ms')) };
   }
 
   /** Where the time of this leader's writes went since `resetStalls`: `batch_p50` and `batch_p99` in µs, `batch_share` of the mean, and so on for each step. */
@@ -94,6 +98,7 @@ class Peer {
     await this.control.call('CONFIG', 'RESETSTAT');
     // The watch sees stalls from its second firing on.
     await pause(25);
+    this.probe?.reset();
   }
 
   /** Runs something, and insists that no command of it was refused and that the load still goes to the leader. */
@@ -133,9 +138,11 @@ export class Peers {
     fs.mkdirSync(dir);
     const log = fs.openSync(`${dir}.log`, 'w');
     const [command, args] = kind.command(port, dir, this.#dist, watchStalls ? ['--stall-resolution-ms', '5'] : []);
-    const child = spawn(command, args, { cwd: dir, stdio: ['ignore', log, log], detached: true });
+    const probe = watchStalls && isHoldfast(name) ? new StallProbe(dir) : undefined;
+    const child = spawn(command, args, { cwd: dir, stdio: ['ignore', log, log], detached: true, env: { ...process.env, ...probe?.environment } });
     fs.closeSync(log);
     const peer = new Peer(name, child, dir);
+    peer.probe = probe;
     this.#running.add(peer);
     const ports = Array.from({ length: Math.max(1, kind.nodes) }, (_, i) => port + i);
     for (const each of ports) await this.#waitFor(each, peer);
@@ -159,6 +166,7 @@ export class Peers {
   async stop(peer) {
     if (!this.#running.delete(peer)) return;
     peer.control?.close();
+    peer.probe?.stop();
     if (peer.isHoldfast && peer.nodePids.length < KINDS[peer.name].nodes) {
       // Not all of its nodes are known: it passes a signal on to them.
       kill(peer.child.pid, 'SIGTERM');

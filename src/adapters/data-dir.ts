@@ -20,11 +20,12 @@ import * as crypto from 'node:crypto';
 import * as fs from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import Database from 'better-sqlite3';
+import { isRecord } from '../base/checks.ts';
 import { crc32c } from '../base/crc32c.ts';
 import { OperationalError, errorText } from '../base/errors.ts';
 import type { LogBase } from '../base/log-base.ts';
+import { replaceSynced, syncPath } from './fsync.ts';
 import { createWalLog } from './wal-log.ts';
-import { syncDirectory } from './wal-segment.ts';
 
 const FORMAT_VERSION = 1;
 const LOG = 'log';
@@ -84,21 +85,11 @@ function writeIdentity(dir: string, identity: DataDirIdentity): void {
   const path = identityPath(dir);
   const text = JSON.stringify({ format: FORMAT_VERSION, crc32c: checksum(identity), identity }, null, 2);
   try {
-    const fd = fs.openSync(`${path}.new`, 'w', 0o600);
-    try {
-      fs.writeFileSync(fd, `${text}\n`);
-      fs.fsyncSync(fd);
-    } finally {
-      fs.closeSync(fd);
-    }
-    fs.renameSync(`${path}.new`, path);
-    syncDirectory(dir);
+    replaceSynced(path, `${path}.new`, `${text}\n`);
   } catch (thrown) {
     throw refuse(`${path} cannot be written: ${errorText(thrown)}`, thrown);
   }
 }
-
-const isRecord = (x: unknown): x is Record<string, unknown> => typeof x === 'object' && x !== null && !Array.isArray(x);
 
 function isMember(x: unknown): x is DataDirMember {
   if (!isRecord(x) || !Number.isSafeInteger(x['id']) || typeof x['name'] !== 'string') return false;
@@ -185,7 +176,7 @@ function makeDirectory(path: string): void {
   const made = fs.mkdirSync(path, { recursive: true, mode: 0o700 });
   if (made === undefined) return;
   for (let at = resolve(path); ; at = dirname(at)) {
-    syncDirectory(dirname(at));
+    syncPath(dirname(at));
     if (at === resolve(made)) return;
   }
 }
@@ -313,8 +304,8 @@ function finishSettingAside(dataDir: DataDir, before: (step: DataDirStep) => voi
       if (fs.existsSync(join(target, LOG))) fs.rmSync(from, { recursive: true });
       else fs.renameSync(from, join(target, LOG));
     }
-    syncDirectory(target);
-    syncDirectory(path);
+    syncPath(target);
+    syncPath(path);
   } catch (thrown) {
     if (thrown instanceof OperationalError) throw thrown;
     throw refuse(`the log in ${path} cannot be moved to ${target}: ${errorText(thrown)}`, thrown);

@@ -1,6 +1,7 @@
 // Where each entry of the log stands on disk. Owns the numbers, four bytes an entry; the segments are wal-log.ts's.
 // What must hold: runs rise in index without gaps, and each lies in one segment.
 import { must } from '../base/assert.ts';
+import { rangeAt } from '../base/ranges.ts';
 import type { Segment } from './wal-segment.ts';
 
 /** Entries [from, from + count) stand in `segment`. */
@@ -21,16 +22,11 @@ const RUN_ENTRIES_MIN = 64;
 export class EntryPlaces {
   #runs: Run[] = [];
 
-  /** Index of the first entry that has a place, or undefined without any. */
-  get firstIndex(): number | undefined {
-    return this.#runs[0]?.from;
-  }
-
   /** The entry at `index` stands there; what stood at its index and behind it is gone. It follows the others or replaces one. */
   add(index: number, segment: Segment, offset: number): void {
     let run = this.#runs.at(-1);
     if (run !== undefined && index < run.from + run.count) {
-      this.truncate(index);
+      this.#truncate(index);
       run = this.#runs.at(-1);
     }
     if (run === undefined || run.segment !== segment || index !== run.from + run.count) {
@@ -45,30 +41,12 @@ export class EntryPlaces {
     run.offsets[run.count++] = offset;
   }
 
-  /** Forgets the entries from `index` on. */
-  truncate(index: number): void {
-    for (let last = this.#runs.at(-1); last !== undefined && last.from + last.count > index; last = this.#runs.at(-1)) {
-      if (last.from < index) {
-        last.count = index - last.from;
-        return;
-      }
-      this.#runs.pop();
-    }
-  }
-
   clear(): void {
     this.#runs = [];
   }
 
   find(index: number): EntryPlace {
-    let low = 0;
-    let high = this.#runs.length - 1;
-    while (low < high) {
-      const middle = (low + high + 1) >>> 1;
-      if (this.#runs[middle]!.from <= index) low = middle;
-      else high = middle - 1;
-    }
-    const run = must(this.#runs[low], () => `entry ${index} has no place`);
+    const run = must(rangeAt(this.#runs, index), () => `entry ${index} has no place`);
     const offset = index < run.from + run.count ? run.offsets[index - run.from] : undefined;
     return { segment: run.segment, offset: must(offset, () => `entry ${index} has no place`) };
   }
@@ -82,5 +60,16 @@ export class EntryPlaces {
   /** Forgets what stands in `segment`, the oldest. */
   drop(segment: Segment): void {
     this.#runs = this.#runs.filter((run) => run.segment !== segment);
+  }
+
+  /** Forgets the entries from `index` on. */
+  #truncate(index: number): void {
+    for (let last = this.#runs.at(-1); last !== undefined && last.from + last.count > index; last = this.#runs.at(-1)) {
+      if (last.from < index) {
+        last.count = index - last.from;
+        return;
+      }
+      this.#runs.pop();
+    }
   }
 }

@@ -5,6 +5,7 @@
 //   member → observer   [6, firstIndex, commitIndex, leads, hasLeader, name]  body: a sealed entry each part
 import { Packr } from 'msgpackr';
 import { assert } from '../base/assert.ts';
+import { isCount } from '../base/checks.ts';
 import { entryFault, entryIndex, entryTerm, entryTimeMs } from '../base/entry.ts';
 import type { FeedAnswer } from '../ports/observers.ts';
 
@@ -91,8 +92,4 @@ function unpack(head: Uint8Array): unknown[] | undefined {
   } catch {
     return undefined;
   }
-}
-
-function isCount(value: unknown): value is number {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }

@@ -27,6 +27,7 @@
 import { assert } from '../base/assert.ts';
 import { crc32c } from '../base/crc32c.ts';
 import { KiB, PEER_CHUNK_BYTES_MAX, PEER_MESSAGE_BYTES_MAX } from '../base/limits.ts';
+import { readUint32, writeUint32 } from '../base/uint.ts';
 
 export const FRAME_HEADER_BYTES = 16;
 /** The largest head of a message. */
@@ -49,17 +50,6 @@ const KIND_PING = 4;
 const KIND_PONG = 5;
 
 const NO_BODY: readonly Uint8Array[] = [];
-
-function readUint32(bytes: Uint8Array, at: number): number {
-  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
-}
-
-function writeUint32(bytes: Uint8Array, at: number, value: number): void {
-  bytes[at] = value;
-  bytes[at + 1] = value >>> 8;
-  bytes[at + 2] = value >>> 16;
-  bytes[at + 3] = value >>> 24;
-}
 
 /** Closes a frame whose meta already stands behind the header. */
 function sealFrame(frame: Uint8Array, kind: number, metaBytes: number, dataBytes: number): void {

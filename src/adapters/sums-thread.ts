@@ -26,7 +26,8 @@ export function startSumsThread(data: SumsThreadData): Worker {
 
 export class ThreadSums implements ByteSums {
   readonly #worker: Worker;
-  readonly #ring = new Uint8Array(new SharedArrayBuffer(SLOTS * SLOT_BYTES));
+  readonly #shared = new SharedArrayBuffer(SLOTS * SLOT_BYTES);
+  readonly #ring = new Uint8Array(this.#shared);
   /** Slots filled since the beginning, and given back: both in the order of the ring. */
   #filled = 0;
   #freed = 0;
@@ -38,7 +39,7 @@ export class ThreadSums implements ByteSums {
 
   /** `start` is for tests. */
   constructor(start: (data: SumsThreadData) => Worker = startSumsThread) {
-    this.#worker = start({ ring: this.#ring.buffer as SharedArrayBuffer });
+    this.#worker = start({ ring: this.#shared });
     this.#worker.on('message', (answer: SumsAnswer) => {
       if (answer.type === 'free') this.#freed++;
       else this.#sums = answer.sums;

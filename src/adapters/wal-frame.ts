@@ -22,7 +22,9 @@
 // Valid: magic, salt and number as expected, lengths agree, CRC matches, and every entry is whole (entry.ts), has the
 // length and CRC of the table and the index of its place.
 import { crc32c } from '../base/crc32c.ts';
+import { entryIndex } from '../base/entry.ts';
 import type { LogBase } from '../base/log-base.ts';
+import { readUint32, readUint53, writeUint32, writeUint53 } from '../base/uint.ts';
 import type { HardState } from '../ports/log-store.ts';
 
 export const FRAME_HEADER_BYTES = 120;
@@ -31,6 +33,7 @@ const MAGIC = 0x57464c48;
 export const SALT_AT = 8;
 const TABLE_ROW_BYTES = 8;
 const VALUE_HEAD_BYTES = 6;
+export const NO_VALUES: ReadonlyMap<string, Uint8Array> = new Map();
 
 export const FrameFlag = { complete: 1, emptied: 2, seal: 4 } as const;
 
@@ -60,13 +63,6 @@ export const aligned = (bytes: number): number => Math.ceil(bytes / FRAME_ALIGNM
 /** On disk, with what fills it up to the next frame. */
 export const frameBytes = (head: FrameHead): number => aligned(head.headBytes + head.bodyBytes);
 
-function writeNumber(view: DataView, at: number, value: number): void {
-  view.setUint32(at, value >>> 0, true);
-  view.setUint32(at + 4, Math.floor(value / 0x1_0000_0000), true);
-}
-
-const readNumber = (view: DataView, at: number): number => view.getUint32(at, true) + view.getUint32(at + 4, true) * 0x1_0000_0000;
-
 /** Room for the head of a frame of so many entries and these values. */
 export function headBytesOf(entryCount: number, values: ReadonlyMap<string, Uint8Array>): number {
   let bytes = FRAME_HEADER_BYTES + TABLE_ROW_BYTES * entryCount;
@@ -74,88 +70,91 @@ export function headBytesOf(entryCount: number, values: ReadonlyMap<string, Uint
   return bytes;
 }
 
-/**
- * Writes the head of a frame over `view`, whose length it is; the entries follow it in the file.
- * `firstIndex` is 0 without entries.
- */
+/** Writes the head of a frame over `head`, whose length it is; the entries follow it in the file. */
 export function writeHead(
-  view: DataView,
+  head: Uint8Array,
   salt: Uint8Array,
   number: number,
   flags: number,
   state: FrameState,
-  firstIndex: number,
   entries: readonly Uint8Array[],
   values: ReadonlyMap<string, Uint8Array>,
 ): void {
-  const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
-  view.setUint32(4, MAGIC, true);
-  bytes.set(salt, SALT_AT);
-  writeNumber(view, 16, number);
-  view.setUint32(24, view.byteLength, true);
-  view.setUint32(28, entries.length, true);
-  view.setUint32(32, flags, true);
-  view.setUint32(36, values.size, true);
+  writeUint32(head, 4, MAGIC);
+  head.set(salt, SALT_AT);
+  writeUint53(head, 16, number);
+  writeUint32(head, 24, head.length);
+  writeUint32(head, 28, entries.length);
+  writeUint32(head, 32, flags);
+  writeUint32(head, 36, values.size);
   const { hardState, base } = state;
-  writeNumber(view, 40, hardState.term);
-  writeNumber(view, 48, hardState.vote);
-  writeNumber(view, 56, hardState.commit);
-  writeNumber(view, 64, state.lastIndex);
-  writeNumber(view, 72, state.lastTerm);
-  writeNumber(view, 80, base.index);
-  writeNumber(view, 88, base.term);
-  writeNumber(view, 96, base.timeMs);
-  writeNumber(view, 104, firstIndex);
+  writeUint53(head, 40, hardState.term);
+  writeUint53(head, 48, hardState.vote);
+  writeUint53(head, 56, hardState.commit);
+  writeUint53(head, 64, state.lastIndex);
+  writeUint53(head, 72, state.lastTerm);
+  writeUint53(head, 80, base.index);
+  writeUint53(head, 88, base.term);
+  writeUint53(head, 96, base.timeMs);
+  writeUint53(head, 104, entries.length === 0 ? 0 : entryIndex(entries[0]!));
   let at = FRAME_HEADER_BYTES;
   let bodyBytes = 0;
   for (const entry of entries) {
-    view.setUint32(at, entry.length, true);
-    bytes.set(entry.subarray(0, 4), at + 4);
+    writeUint32(head, at, entry.length);
+    head.set(entry.subarray(0, 4), at + 4);
     bodyBytes += entry.length;
     at += TABLE_ROW_BYTES;
   }
-  writeNumber(view, 112, bodyBytes);
+  writeUint53(head, 112, bodyBytes);
   for (const [name, value] of values) {
     const nameBytes = Buffer.from(name);
-    view.setUint16(at, nameBytes.length, true);
-    view.setUint32(at + 2, value.length, true);
-    bytes.set(nameBytes, at + VALUE_HEAD_BYTES);
-    bytes.set(value, at + VALUE_HEAD_BYTES + nameBytes.length);
+    head[at] = nameBytes.length;
+    head[at + 1] = nameBytes.length >>> 8;
+    writeUint32(head, at + 2, value.length);
+    head.set(nameBytes, at + VALUE_HEAD_BYTES);
+    head.set(value, at + VALUE_HEAD_BYTES + nameBytes.length);
     at += VALUE_HEAD_BYTES + nameBytes.length + value.length;
   }
-  view.setUint32(0, crc32c(bytes, 4), true);
+  writeUint32(head, 0, crc32c(head, 4));
+}
+
+/** A frame that only says what the log is. */
+export function bareFrame(salt: Uint8Array, number: number, flags: number, state: FrameState): Uint8Array {
+  const frame = new Uint8Array(FRAME_HEADER_BYTES);
+  writeHead(frame, salt, number, flags, state, [], NO_VALUES);
+  return frame;
 }
 
 /** Bytes of the head that begins here, if these look like the beginning of one of this segment; else undefined. */
 export function headBytesAt(start: Uint8Array, salt: Uint8Array): number | undefined {
   if (start.length < FRAME_HEADER_BYTES) return undefined;
-  const view = new DataView(start.buffer, start.byteOffset, start.length);
-  if (view.getUint32(4, true) !== MAGIC || salt.some((byte, i) => start[SALT_AT + i] !== byte)) return undefined;
-  const headBytes = view.getUint32(24, true);
+  if (readUint32(start, 4) !== MAGIC || salt.some((byte, i) => start[SALT_AT + i] !== byte)) return undefined;
+  const headBytes = readUint32(start, 24);
   return headBytes >= FRAME_HEADER_BYTES ? headBytes : undefined;
 }
 
 /** The head of a frame in exactly its bytes, whose beginning passed headBytesAt, or undefined where it does not verify. */
 export function readHead(bytes: Uint8Array): FrameHead | undefined {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  if (view.getUint32(0, true) !== crc32c(bytes, 4)) return undefined;
-  const entryCount = view.getUint32(28, true);
+  if (readUint32(bytes, 0) !== crc32c(bytes, 4)) return undefined;
+  const entryCount = readUint32(bytes, 28);
+  if (FRAME_HEADER_BYTES + TABLE_ROW_BYTES * entryCount > bytes.length) return undefined;
   const table = new Uint32Array(2 * entryCount);
   let at = FRAME_HEADER_BYTES;
-  for (let i = 0; i < table.length; i++, at += 4) table[i] = view.getUint32(at, true);
+  for (let i = 0; i < table.length; i++, at += 4) table[i] = readUint32(bytes, at);
   const values = new Map<string, Uint8Array>();
-  for (let left = view.getUint32(36, true); left > 0; left--) {
-    const nameEnd = at + VALUE_HEAD_BYTES + view.getUint16(at, true);
-    const valueEnd = nameEnd + view.getUint32(at + 2, true);
+  for (let left = readUint32(bytes, 36); left > 0; left--) {
+    const nameEnd = at + VALUE_HEAD_BYTES + (bytes[at]! | (bytes[at + 1]! << 8));
+    const valueEnd = nameEnd + readUint32(bytes, at + 2);
+    if (valueEnd > bytes.length) return undefined;
     values.set(Buffer.from(bytes.subarray(at + VALUE_HEAD_BYTES, nameEnd)).toString(), bytes.slice(nameEnd, valueEnd));
     at = valueEnd;
   }
-  const number = (offset: number): number => readNumber(view, offset);
+  const number = (offset: number): number => readUint53(bytes, offset);
   return {
     number: number(16),
     headBytes: bytes.length,
     entryCount,
-    flags: view.getUint32(32, true),
+    flags: readUint32(bytes, 32),
     hardState: { term: number(40), vote: number(48), commit: number(56) },
     lastIndex: number(64),
     lastTerm: number(72),

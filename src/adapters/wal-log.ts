@@ -24,9 +24,10 @@ import { ENTRY_BYTES_MAX, KiB, MiB } from '../base/limits.ts';
 import { LOG_START, type LogBase } from '../base/log-base.ts';
 import { LogShape } from '../base/log-shape.ts';
 import type { HardState, LogAppend, LogStore } from '../ports/log-store.ts';
-import type { EntryPlaces } from './entry-places.ts';
+import type { EntryPlace, EntryPlaces } from './entry-places.ts';
+import { SegmentReader } from './segment-reader.ts';
 import { SegmentStock } from './segment-stock.ts';
-import { FRAME_HEADER_BYTES, FrameFlag, aligned, headBytesOf, writeHead } from './wal-frame.ts';
+import { FRAME_HEADER_BYTES, FrameFlag, NO_VALUES, aligned, bareFrame, headBytesOf, writeHead } from './wal-frame.ts';
 import type { FrameState } from './wal-frame.ts';
 import { recoverLog } from './wal-recovery.ts';
 import type { RecoveredLog } from './wal-recovery.ts';
@@ -40,7 +41,6 @@ const FIRST_SEGMENT_BYTES = 1 * MiB;
 const UNSLICED_BYTES_MAX = 8 * MiB;
 const SLICE_BYTES = 4 * MiB;
 const READ_BYTES = 256 * KiB;
-const NO_VALUES: ReadonlyMap<string, Uint8Array> = new Map();
 
 /** Called where a fault may be injected; throwing there is the fault. Empty in production. */
 export interface LogFailpoints {
@@ -92,9 +92,7 @@ export function createWalLog(path: string, identity: LogIdentity, base: LogBase 
   createLogDirectory(path, identity, FIRST_SEGMENT_BYTES, (first) => {
     const hardState = { term: base.term, vote: 0, commit: base.index };
     const state = { hardState, lastIndex: base.index, lastTerm: base.term, base };
-    const head = new DataView(new ArrayBuffer(FRAME_HEADER_BYTES));
-    writeHead(head, first.salt, 1, FrameFlag.complete, state, 0, [], NO_VALUES);
-    writeAll(first.fd, new Uint8Array(head.buffer), first.end);
+    writeAll(first.fd, bareFrame(first.salt, 1, FrameFlag.complete, state), first.end);
   });
 }
 
@@ -125,7 +123,7 @@ class SegmentedLog implements WalLog {
   readonly #queue: Job[] = [];
   /** Entries that were handed over and are not on disk (yet, or after a failure ever), by index. */
   readonly #pending = new Map<number, Uint8Array>();
-  #head = new ArrayBuffer(4 * KiB);
+  #head = new Uint8Array(4 * KiB);
   #closed = false;
 
   constructor(found: RecoveredLog, options: WalLogOptions) {
@@ -174,9 +172,9 @@ class SegmentedLog implements WalLog {
     assert(within, () => `read of [${from}, ${to}] in [${this.firstIndex}, ${this.lastIndex}]`);
     const entries: Uint8Array[] = [];
     let bytes = 0;
-    const chunk = new ReadChunk(this.#places, from === to ? ENTRY_HEADER_BYTES : Math.min(bytesMax, READ_BYTES));
+    const reader = new SegmentReader(from === to ? ENTRY_HEADER_BYTES : Math.min(bytesMax, READ_BYTES));
     for (let index = from; index <= to; index++) {
-      const entry = this.#pending.get(index) ?? chunk.entry(index);
+      const entry = this.#pending.get(index) ?? readEntry(reader, this.#places.find(index), index);
       bytes += entry.length;
       if (bytes > bytesMax && entries.length > 0) break;
       entries.push(entry);
@@ -248,8 +246,7 @@ class SegmentedLog implements WalLog {
     if (failure !== undefined) this.#keepPending(job);
     queueMicrotask(() => {
       if (failedNow) this.#reportFatal();
-      if (failure === undefined) job.done();
-      else job.done(failure);
+      job.done(failure);
     });
   }
 
@@ -298,21 +295,19 @@ class SegmentedLog implements WalLog {
     const isFirst = this.#active.end === SEGMENT_HEADER_BYTES;
     const values = isFirst ? new Map([...this.#writtenValues, ...job.values]) : job.values;
     const headBytes = headBytesOf(job.entries.length, values);
-    if (headBytes > this.#head.byteLength) this.#head = new ArrayBuffer(2 * headBytes);
-    const head = new DataView(this.#head, 0, headBytes);
-    const first = job.entries[0];
+    if (headBytes > this.#head.length) this.#head = new Uint8Array(2 * headBytes);
+    const head = this.#head.subarray(0, headBytes);
     const flags = job.flags | (isFirst ? FrameFlag.complete : 0);
-    writeHead(head, this.#active.salt, this.#frameNumber + 1, flags, job.state, first === undefined ? 0 : entryIndex(first), job.entries, values);
-    return { at: this.#active.end, head: new Uint8Array(this.#head, 0, headBytes) };
+    writeHead(head, this.#active.salt, this.#frameNumber + 1, flags, job.state, job.entries, values);
+    return { at: this.#active.end, head };
   }
 
   /** Seals the active segment, and goes on in the next. */
   #roll(): void {
     const next = this.#stock.next();
-    const seal = new DataView(new ArrayBuffer(FRAME_HEADER_BYTES));
-    writeHead(seal, this.#active.salt, this.#frameNumber + 1, FrameFlag.seal, this.#written, 0, [], NO_VALUES);
-    writeAll(this.#active.fd, new Uint8Array(seal.buffer), this.#active.end);
-    fs.fdatasyncSync(this.#active.fd);
+    const { salt, fd, end } = this.#active;
+    writeAll(fd, bareFrame(salt, this.#frameNumber + 1, FrameFlag.seal, this.#written), end);
+    fs.fdatasyncSync(fd);
     this.#frameNumber++;
     this.#active = next;
   }
@@ -391,45 +386,22 @@ class SegmentedLog implements WalLog {
   }
 }
 
-/** Reads entries that stand near each other together. */
-class ReadChunk {
-  readonly #places: EntryPlaces;
-  readonly #bytes: number;
-  #segment: Segment | undefined;
-  #at = 0;
-  #chunk = new Uint8Array(0);
-
-  constructor(places: EntryPlaces, bytes: number) {
-    this.#places = places;
-    this.#bytes = bytes;
-  }
-
-  /** The entry at `index` in a buffer of its own, checked. */
-  entry(index: number): Uint8Array {
-    const { segment, offset } = this.#places.find(index);
-    try {
-      const length = ENTRY_HEADER_BYTES + entryRecordBytes(this.#view(segment, offset, ENTRY_HEADER_BYTES));
-      if (length > ENTRY_BYTES_MAX) throw damaged(segment.path, `entry at index ${index}: its header says ${length} bytes`);
-      const entry = copyBytes(this.#view(segment, offset, length));
-      const fault = entryFault(entry) ?? (entryIndex(entry) === index ? undefined : `its header says index ${entryIndex(entry)}`);
-      if (fault !== undefined) throw damaged(segment.path, `entry at index ${index}: ${fault}`);
-      return entry;
-    } catch (thrown) {
-      throw openError(segment.path, thrown);
-    }
-  }
-
-  #view(segment: Segment, at: number, length: number): Uint8Array {
-    const start = at - this.#at;
-    if (segment === this.#segment && start >= 0 && start + length <= this.#chunk.length) return this.#chunk.subarray(start, start + length);
-    const chunk = new Uint8Array(Math.max(length, this.#bytes));
-    let read = 0;
-    for (let n = 1; n > 0 && read < chunk.length; read += n) n = fs.readSync(segment.fd, chunk, read, chunk.length - read, at + read);
-    if (read < length) throw damaged(segment.path, `it ends at byte ${at + read}`);
-    this.#segment = segment;
-    this.#at = at;
-    this.#chunk = chunk.subarray(0, read);
-    return this.#chunk.subarray(0, length);
+/** The entry at `index` in a buffer of its own, checked. */
+function readEntry(reader: SegmentReader, { segment, offset }: EntryPlace, index: number): Uint8Array {
+  const view = (length: number): Uint8Array => {
+    const bytes = reader.bytes(segment, offset, length);
+    if (bytes.length < length) throw damaged(segment.path, `it ends at byte ${offset + bytes.length}`);
+    return bytes;
+  };
+  try {
+    const length = ENTRY_HEADER_BYTES + entryRecordBytes(view(ENTRY_HEADER_BYTES));
+    if (length > ENTRY_BYTES_MAX) throw damaged(segment.path, `entry at index ${index}: its header says ${length} bytes`);
+    const entry = copyBytes(view(length));
+    const fault = entryFault(entry) ?? (entryIndex(entry) === index ? undefined : `its header says index ${entryIndex(entry)}`);
+    if (fault !== undefined) throw damaged(segment.path, `entry at index ${index}: ${fault}`);
+    return entry;
+  } catch (thrown) {
+    throw openError(segment.path, thrown);
   }
 }
 

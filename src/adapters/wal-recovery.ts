@@ -17,7 +17,9 @@ import { ENTRY_HEADER_BYTES, entryFault, entryIndex, entryTerm } from '../base/e
 import { KiB, MiB } from '../base/limits.ts';
 import type { LogBase } from '../base/log-base.ts';
 import { LogShape } from '../base/log-shape.ts';
+import { readUint32 } from '../base/uint.ts';
 import { EntryPlaces } from './entry-places.ts';
+import { SegmentReader } from './segment-reader.ts';
 import { FRAME_ALIGNMENT, FRAME_HEADER_BYTES, FrameFlag, SALT_AT, frameBytes, headBytesAt, readHead } from './wal-frame.ts';
 import type { FrameHead, FrameState } from './wal-frame.ts';
 import { SEGMENT_HEADER_BYTES, damaged, openError, openSegment, removeUnfinished, segmentPath, segmentPlaces, writeAll } from './wal-segment.ts';
@@ -39,49 +41,20 @@ export interface RecoveredLog {
 
 const WINDOW_BYTES = 1 * MiB;
 
-/** Bytes of a segment, through a window, so that a segment of hundreds of MiB is never in memory whole. */
-class SegmentReader {
-  readonly #segment: Segment;
-  #window = new Uint8Array(0);
-  #at = 0;
-
-  constructor(segment: Segment) {
-    this.#segment = segment;
-  }
-
-  /** A view of bytes [at, at + length), fewer at the end of the file; valid until the next call. */
-  bytes(at: number, length: number): Uint8Array {
-    const start = at - this.#at;
-    if (start >= 0 && start + length <= this.#window.length) return this.#window.subarray(start, start + length);
-    const window = new Uint8Array(Math.max(length, WINDOW_BYTES));
-    let read = 0;
-    for (let n = 1; n > 0 && read < window.length; read += n) n = fs.readSync(this.#segment.fd, window, read, window.length - read, at + read);
-    this.#window = window.subarray(0, read);
-    this.#at = at;
-    return this.#window.subarray(0, length);
-  }
-}
-
-/** The whole frame at `at`, or undefined. Its entries are given to `use` with their places, after all were checked. */
+/** The whole frame at `at`, or undefined. `use` gets its entries with their places, also where a later one does not verify. */
 function frameAt(reader: SegmentReader, segment: Segment, at: number, use?: (entry: Uint8Array, offset: number) => void): FrameHead | undefined {
-  const headBytes = headBytesAt(reader.bytes(at, FRAME_HEADER_BYTES), segment.salt);
+  const headBytes = headBytesAt(reader.bytes(segment, at, FRAME_HEADER_BYTES), segment.salt);
   if (headBytes === undefined || at + headBytes > segment.bytes) return undefined;
-  const head = readHead(reader.bytes(at, headBytes));
+  const head = readHead(reader.bytes(segment, at, headBytes));
   if (head === undefined || at + headBytes + head.bodyBytes > segment.bytes) return undefined;
-  for (const pass of [undefined, use]) {
-    let offset = at + headBytes;
-    for (let i = 0; i < head.entryCount; i++) {
-      const length = head.table[2 * i]!;
-      const entry = reader.bytes(offset, length);
-      if (pass === undefined) {
-        if (entryFault(entry) !== undefined || entryIndex(entry) !== head.firstIndex + i) return undefined;
-        if (new DataView(entry.buffer, entry.byteOffset).getUint32(0, true) !== head.table[2 * i + 1]) return undefined;
-      } else {
-        pass(entry, offset);
-      }
-      offset += length;
-    }
-    if (use === undefined) break;
+  let offset = at + headBytes;
+  for (let i = 0; i < head.entryCount; i++) {
+    const length = head.table[2 * i]!;
+    const entry = reader.bytes(segment, offset, length);
+    if (entryFault(entry) !== undefined || entryIndex(entry) !== head.firstIndex + i) return undefined;
+    if (readUint32(entry, 0) !== head.table[2 * i + 1]) return undefined;
+    use?.(entry, offset);
+    offset += length;
   }
   return head;
 }
@@ -91,7 +64,7 @@ const ZEROS = Buffer.alloc(64 * KiB);
 /** Where in [from, end of the file) the next byte other than zero is, or undefined. */
 function nextNonZero(reader: SegmentReader, segment: Segment, from: number): number | undefined {
   for (let at = from; at < segment.bytes; ) {
-    const bytes = reader.bytes(at, Math.min(ZEROS.length, segment.bytes - at));
+    const bytes = reader.bytes(segment, at, Math.min(ZEROS.length, segment.bytes - at));
     assert(bytes.length > 0, () => `${segment.path} ends at byte ${at}`);
     if (Buffer.compare(bytes, ZEROS.subarray(0, bytes.length)) !== 0) return at + bytes.findIndex((byte) => byte !== 0);
     at += bytes.length;
@@ -103,7 +76,7 @@ function nextNonZero(reader: SegmentReader, segment: Segment, from: number): num
 function frameBehind(reader: SegmentReader, segment: Segment, from: number): number | undefined {
   const salt = Buffer.from(segment.salt);
   for (let at = from + FRAME_ALIGNMENT; at + FRAME_HEADER_BYTES <= segment.bytes; ) {
-    const window = reader.bytes(at, Math.min(WINDOW_BYTES, segment.bytes - at));
+    const window = reader.bytes(segment, at, Math.min(WINDOW_BYTES, segment.bytes - at));
     const found = Buffer.from(window.buffer, window.byteOffset, window.length).indexOf(salt);
     if (found < 0) {
       at += Math.max(FRAME_ALIGNMENT, window.length - salt.length);
@@ -120,7 +93,7 @@ function frameBehind(reader: SegmentReader, segment: Segment, from: number): num
 class Recovery {
   readonly places = new EntryPlaces();
   readonly values = new Map<string, Uint8Array>();
-  /** Begins behind the last entry that the first segment does not hold; `whole` cuts it to the base. */
+  /** Begins behind the last entry that the first segment does not hold; `recover` cuts it to the base. */
   shape: LogShape | undefined;
   state: FrameState | undefined;
   frameNumber = 0;
@@ -193,13 +166,12 @@ function startOf(head: FrameHead): LogBase {
   return { index, term: head.entryCount > 0 ? 0 : head.lastTerm, timeMs: 0 };
 }
 
-function recover(dir: string, segments: readonly Segment[]): Omit<RecoveredLog, 'tornTail'> & { readonly recovery: Recovery; readonly reader: SegmentReader } {
+function recover(dir: string, segments: readonly Segment[], reader: SegmentReader): Omit<RecoveredLog, 'tornTail'> & { readonly recovery: Recovery } {
   const recovery = new Recovery();
   for (const [i, segment] of segments.entries()) {
-    const reader = new SegmentReader(segment);
     if (recovery.read(segment, reader)) continue;
     const behind = segments.slice(i + 1);
-    const used = behind.find((one) => nextNonZero(new SegmentReader(one), one, SEGMENT_HEADER_BYTES) !== undefined);
+    const used = behind.find((one) => nextNonZero(reader, one, SEGMENT_HEADER_BYTES) !== undefined);
     if (used !== undefined || behind.length > 1) {
       throw damaged(segment.path, `the frame at byte ${segment.end} does not verify, and the log goes on in ${(used ?? behind.at(-1))?.path}`);
     }
@@ -209,7 +181,7 @@ function recover(dir: string, segments: readonly Segment[]): Omit<RecoveredLog, 
       throw damaged(dir, `it begins behind entry ${state.base.index}, but the entries up to ${shape.base.index} are missing`);
     }
     shape.cut(state.base);
-    return { segments: segments.slice(0, i + 1), prepared: behind[0], state, frameNumber, shape, places, values, recovery, reader };
+    return { segments: segments.slice(0, i + 1), prepared: behind[0], state, frameNumber, shape, places, values, recovery };
   }
   throw damaged(dir, `${segments.at(-1)?.path ?? 'its first segment'} is sealed, and the segment behind it is missing`);
 }
@@ -256,7 +228,8 @@ export function recoverLog(dir: string, identity: LogIdentity): RecoveredLog {
       if (place !== found[0]! + i) throw damaged(dir, `${segmentPath(dir, found[0]! + i)} is missing`);
       segments.push(openSegment(dir, place, identity));
     }
-    const { recovery, reader, ...log } = recover(dir, segments);
+    const reader = new SegmentReader(WINDOW_BYTES);
+    const { recovery, ...log } = recover(dir, segments, reader);
     const active = log.segments.at(-1)!;
     const torn = tornTail(active, reader);
     settle(recovery, active, torn !== undefined);

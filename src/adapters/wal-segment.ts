@@ -15,6 +15,8 @@ import { assert } from '../base/assert.ts';
 import { crc32c } from '../base/crc32c.ts';
 import { OperationalError, errorText } from '../base/errors.ts';
 import { MiB } from '../base/limits.ts';
+import { readUint32, readUint53, writeUint32, writeUint53 } from '../base/uint.ts';
+import { syncPath } from './fsync.ts';
 
 export const FORMAT_VERSION = 2;
 export const SEGMENT_HEADER_BYTES = 4096;
@@ -62,34 +64,18 @@ export function removeUnfinished(dir: string): void {
   }
 }
 
-export function syncDirectory(path: string): void {
-  const fd = fs.openSync(path, 'r');
-  try {
-    fs.fsyncSync(fd);
-  } finally {
-    fs.closeSync(fd);
-  }
-}
-
-function writeNumber(buffer: Buffer, at: number, value: number): void {
-  buffer.writeUInt32LE(value >>> 0, at);
-  buffer.writeUInt32LE(Math.floor(value / 0x1_0000_0000), at + 4);
-}
-
-const readNumber = (buffer: Buffer, at: number): number => buffer.readUInt32LE(at) + buffer.readUInt32LE(at + 4) * 0x1_0000_0000;
-
 function headerOf(place: number, salt: Uint8Array, bytes: number, identity: LogIdentity): Buffer {
   const text = Buffer.from(JSON.stringify({ clusterId: identity.clusterId, incarnation: identity.incarnation }));
   assert(IDENTITY_AT + text.length <= SEGMENT_HEADER_BYTES, 'an identity fits in the header of a segment');
   const header = Buffer.alloc(SEGMENT_HEADER_BYTES);
   header.write(MAGIC, 4, 'latin1');
-  header.writeUInt32LE(FORMAT_VERSION, 12);
-  writeNumber(header, 16, place);
+  writeUint32(header, 12, FORMAT_VERSION);
+  writeUint53(header, 16, place);
   header.set(salt, 24);
-  writeNumber(header, 32, bytes);
-  header.writeUInt32LE(text.length, 40);
+  writeUint53(header, 32, bytes);
+  writeUint32(header, 40, text.length);
   header.set(text, IDENTITY_AT);
-  header.writeUInt32LE(crc32c(header, 4), 0);
+  writeUint32(header, 0, crc32c(header, 4));
   return header;
 }
 
@@ -110,7 +96,7 @@ export function createSegment(dir: string, place: number, identity: LogIdentity,
     for (let at = SEGMENT_HEADER_BYTES; at < bytes; at += zeros.length) writeAll(fd, zeros.subarray(0, bytes - at), at);
     fs.fsyncSync(fd);
     fs.renameSync(temporary, path);
-    syncDirectory(dir);
+    syncPath(dir);
   } catch (thrown) {
     fs.closeSync(fd);
     fs.rmSync(temporary, { force: true });
@@ -148,7 +134,7 @@ export async function prepareSegment(
     // From here on in one go, so that nobody makes the same segment meanwhile.
     if (isWanted()) {
       fs.renameSync(temporary, path);
-      syncDirectory(dir);
+      syncPath(dir);
       return { path, place, salt, fd: fs.openSync(path, 'r+'), bytes, end: SEGMENT_HEADER_BYTES };
     }
   } catch (thrown) {
@@ -170,14 +156,14 @@ export function openSegment(dir: string, place: number, identity: LogIdentity): 
     if (fs.readSync(fd, header, 0, header.length, 0) < header.length) throw damaged(path, `it is only ${bytes} bytes long`);
     if (header.toString('latin1', 4, 12) !== MAGIC) throw damaged(path, 'it does not begin as a segment of a log');
     const crc = crc32c(header, 4);
-    if (header.readUInt32LE(0) !== crc) throw damaged(path, `the CRC of its header is ${header.readUInt32LE(0)}, its bytes give ${crc}`);
-    const format = header.readUInt32LE(12);
+    if (readUint32(header, 0) !== crc) throw damaged(path, `the CRC of its header is ${readUint32(header, 0)}, its bytes give ${crc}`);
+    const format = readUint32(header, 12);
     if (format !== FORMAT_VERSION) {
       throw new OperationalError('DATA_DIR', `${path} has format ${format}, this release reads format ${FORMAT_VERSION}; use the release that wrote it`);
     }
-    if (readNumber(header, 16) !== place) throw damaged(path, `its header says that it is segment ${readNumber(header, 16)}`);
-    if (bytes < readNumber(header, 32)) throw damaged(path, `it has ${bytes} of its ${readNumber(header, 32)} bytes`);
-    const text = header.toString('utf8', IDENTITY_AT, IDENTITY_AT + header.readUInt32LE(40));
+    if (readUint53(header, 16) !== place) throw damaged(path, `its header says that it is segment ${readUint53(header, 16)}`);
+    if (bytes < readUint53(header, 32)) throw damaged(path, `it has ${bytes} of its ${readUint53(header, 32)} bytes`);
+    const text = header.toString('utf8', IDENTITY_AT, IDENTITY_AT + readUint32(header, 40));
     const expected = JSON.stringify({ clusterId: identity.clusterId, incarnation: identity.incarnation });
     if (text !== expected) throw new OperationalError('DATA_DIR', `${path} belongs to ${text}, not to ${expected}; check the path`);
     return { path, place, salt: new Uint8Array(header.subarray(24, 24 + SALT_BYTES)), fd, bytes, end: SEGMENT_HEADER_BYTES };
@@ -211,7 +197,7 @@ export function createLogDirectory(dir: string, identity: LogIdentity, segmentBy
       fs.closeSync(first.fd);
     }
     fs.renameSync(temporary, dir);
-    syncDirectory(dirname(dir));
+    syncPath(dirname(dir));
   } catch (thrown) {
     throw openError(dir, thrown);
   }

@@ -18,6 +18,7 @@
 // CRC open (`makeEntry`); the leader's Raft core seals it once, when it appends it; nobody writes to it after that.
 import { assert } from './assert.ts';
 import { crc32c } from './crc32c.ts';
+import { readUint32, readUint53, writeUint32, writeUint53 } from './uint.ts';
 
 export const ENTRY_HEADER_BYTES = 40;
 export const ENTRY_FORMAT_VERSION = 1;
@@ -33,28 +34,6 @@ export const EntryKind = {
   bootstrap: 3,
 } as const;
 export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind];
-
-function readUint53(bytes: Uint8Array, at: number): number {
-  const low = (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
-  const high = (bytes[at + 4]! | (bytes[at + 5]! << 8) | (bytes[at + 6]! << 16) | (bytes[at + 7]! << 24)) >>> 0;
-  return high * 0x1_0000_0000 + low;
-}
-
-function writeUint53(bytes: Uint8Array, at: number, value: number): void {
-  writeUint32(bytes, at, value >>> 0);
-  writeUint32(bytes, at + 4, Math.floor(value / 0x1_0000_0000));
-}
-
-function readUint32(bytes: Uint8Array, at: number): number {
-  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
-}
-
-function writeUint32(bytes: Uint8Array, at: number, value: number): void {
-  bytes[at] = value;
-  bytes[at + 1] = value >>> 8;
-  bytes[at + 2] = value >>> 16;
-  bytes[at + 3] = value >>> 24;
-}
 
 export const entryKind = (entry: Uint8Array): EntryKind => entry[5] as EntryKind;
 export const entryMachineVersion = (entry: Uint8Array): number => entry[6]! | (entry[7]! << 8);

@@ -1,10 +1,11 @@
 // What the log store knows of its log without reading it: base, end, terms and sizes, as readers see them, handed over or on
 // disk. What must hold: ranges rise in `from` and in `term`, and the first begins at the base.
-import { assert } from './assert.ts';
+import { assert, must } from './assert.ts';
 import { ENTRY_HEADER_BYTES, entryIndex, entryTerm } from './entry.ts';
 import { ENTRY_BYTES_MAX } from './limits.ts';
 import type { LogBase } from './log-base.ts';
 import { LogSizes } from './log-sizes.ts';
+import { rangeAt } from './ranges.ts';
 
 /** Consecutive entries of one term: [from, next range's from). */
 interface TermRange {
@@ -44,14 +45,7 @@ export class LogShape {
 
   term(index: number): number | undefined {
     if (index < this.#base.index || index > this.#lastIndex) return undefined;
-    let low = 0;
-    let high = this.#ranges.length - 1;
-    while (low < high) {
-      const middle = (low + high + 1) >>> 1;
-      if (this.#ranges[middle]!.from <= index) low = middle;
-      else high = middle - 1;
-    }
-    return this.#ranges[low]!.term;
+    return must(rangeAt(this.#ranges, index)).term;
   }
 
   /** That these entries may be appended: they follow the log or replace its end, and terms do not fall. */

@@ -13,6 +13,8 @@ import { takeOption } from './options.ts';
 import { clusterIdOf } from './store-options.ts';
 
 const PEER_PORT_OFFSET = 10_000;
+/** Where the kernel backs memory with huge pages only for who asks (`madvise`, Debian's default), glibc 2.35 and newer asks with this. */
+const HUGE_PAGES = 'glibc.malloc.hugetlb=1';
 const READY_MS_MAX = 60_000;
 
 function wholeNumber(text: string | undefined, fallback: number, name: string, min: number, max: number): number {
@@ -64,6 +66,7 @@ export async function local(words: readonly string[]): Promise<void> {
     const directives = nodeDirectives[i] ?? [];
     const child = spawn(process.execPath, [fileURLToPath(new URL('./main.js', import.meta.url)), 'serve', ...directives], {
       stdio: ['ignore', 'inherit', 'inherit'],
+      env: { ...process.env, GLIBC_TUNABLES: [process.env['GLIBC_TUNABLES'], HUGE_PAGES].filter(Boolean).join(':') },
       // Ctrl-C reaches the whole group of the terminal; this process passes it on, so that each node hears it once.
       detached: true,
     });

@@ -6,6 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
+import { syncPath, writeSynced } from '../adapters/fsync.ts';
 import { errorText, OperationalError } from '../base/errors.ts';
 import { allCommands } from '../commands/all.ts';
 import { CommandTable } from '../commands/table.ts';
@@ -148,8 +149,8 @@ function writeDirectories(machine: Machine, order: Order, dirs: readonly string[
   syncPath(order.dir);
   const [first = order.dir, ...others] = dirs;
   const writer = new SnapshotWriter(machine, Date.now());
-  writeSynced(path.join(first, RestoreFile.rdb), chunksOf(writer, line));
-  writeSynced(path.join(first, RestoreFile.sidecar), [writer.sidecar()]);
+  writeSynced(path.join(first, RestoreFile.rdb), 'wx', chunksOf(writer, line));
+  writeSynced(path.join(first, RestoreFile.sidecar), 'wx', [writer.sidecar()]);
   for (const dir of others) {
     for (const file of [RestoreFile.rdb, RestoreFile.sidecar]) {
       fs.copyFileSync(path.join(first, file), path.join(dir, file), fs.constants.COPYFILE_FICLONE);
@@ -157,7 +158,7 @@ function writeDirectories(machine: Machine, order: Order, dirs: readonly string[
     }
   }
   for (const dir of dirs) {
-    writeSynced(path.join(dir, RestoreFile.meta), [Buffer.from(encodeRestoreMeta(meta), 'utf8')]);
+    writeSynced(path.join(dir, RestoreFile.meta), 'wx', [encodeRestoreMeta(meta)]);
     syncPath(path.join(dir, RestoreFile.folder));
   }
   return [
@@ -171,25 +172,6 @@ function* chunksOf(writer: SnapshotWriter, line: ProgressLine): Generator<Uint8A
   for (let chunk = writer.next(); chunk !== undefined; chunk = writer.next()) {
     line.show(() => `writing ${sizeText(writer.bytes)}`);
     yield chunk;
-  }
-}
-
-function writeSynced(file: string, chunks: Iterable<Uint8Array>): void {
-  const fd = fs.openSync(file, 'wx', 0o600);
-  try {
-    for (const chunk of chunks) fs.writeFileSync(fd, chunk);
-    fs.fsyncSync(fd);
-  } finally {
-    fs.closeSync(fd);
-  }
-}
-
-function syncPath(target: string): void {
-  const fd = fs.openSync(target, 'r');
-  try {
-    fs.fsyncSync(fd);
-  } finally {
-    fs.closeSync(fd);
   }
 }
 

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import os from 'node:os';
 import path from 'node:path';
+import { setFlagsFromString } from 'node:v8';
 import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
 import { createClientListener } from '../adapters/client-listener.ts';
 import { PinoLogger } from '../adapters/logger.ts';
@@ -37,8 +38,15 @@ const LEADER_WAIT_ELECTIONS = 4;
 /** How long replies have to leave after a clean stop, ms. */
 const GOODBYE_MS = 200;
 
+/**
+ * For both threads. Their heaps are small and what they allocate dies young, so V8 would collect often, each time with four helper
+ * threads: a tenth of all CPU of three nodes on two cores (docs/decisions/0011-garbage-and-pages.md).
+ */
+const V8_FLAGS = ['--no-parallel-scavenge', '--heap-growing-percent=200'];
+
 /** Runs a node until it is stopped; the process ends in here. */
 export async function serve(file: string | undefined, directives: readonly string[]): Promise<void> {
+  for (const flag of V8_FLAGS) setFlagsFromString(flag);
   const node = new Node(loadConfig(nodeConfigFiles, file, directives), [...(file === undefined ? [] : [file]), ...directives]);
   await node.start();
 }

@@ -20,6 +20,7 @@ import type { SnapshotInstaller } from '../replica/installation.ts';
 import { readCatalog } from '../snapshot/catalog.ts';
 import { SnapshotRestore } from '../snapshot/machine-snapshot.ts';
 import { decodeManifest, MANIFEST_BYTES_MAX, type SnapshotManifest, type SnapshotPart } from '../snapshot/manifest.ts';
+import { backoffMs } from '../snapshot/pulse.ts';
 import { readAhead } from '../snapshot/read-ahead.ts';
 import { decodeRestoreMeta, RestoreFile, type RestoreMeta } from '../snapshot/restore-files.ts';
 import { partOf, soundSnapshots, type SnapshotFacts, type SnapshotSource } from '../snapshot/stored-snapshot.ts';
@@ -28,8 +29,6 @@ import { partOf, soundSnapshots, type SnapshotFacts, type SnapshotSource } from 
 const SLICE_MS = 4;
 const PIECE_BYTES = 32 * KiB;
 const REPORT_MS = 5000;
-const RETRY_MS_MIN = 500;
-const RETRY_MS_MAX = 30_000;
 /** Of the looks for a published snapshot that fail, the first are told, and then one in so many. */
 const CONFIRM_FAILURES_TOLD = 3;
 const CONFIRM_TOLD_EVERY = 20;
@@ -303,8 +302,4 @@ export class StoredSnapshots implements SnapshotInstaller {
       }
     }
   }
-}
-
-function backoffMs(failures: number): number {
-  return Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** Math.min(failures - 1, 10));
 }

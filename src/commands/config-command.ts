@@ -8,6 +8,7 @@ import { NO_KEYS } from './spec.ts';
 import { Errors } from './errors.ts';
 import { replicatedSettingOf } from './replicated-settings.ts';
 import { replyHelp, replyUnknownSubcommand, textArgument } from './connection.ts';
+import { replyFields, replyOutcome, replyOutcomeLater } from './reply-forms.ts';
 
 const HELP = [
   'GET <pattern> [<pattern> ...]',
@@ -23,12 +24,7 @@ const HELP = [
 function get({ args, reply, server }: CommandContext): void {
   const patterns: string[] = [];
   for (let i = 2; i < args.count; i++) patterns.push(args.latin1(i));
-  const found = server.configGet(patterns);
-  reply.map(found.length);
-  for (const [name, value] of found) {
-    reply.bulkText(name);
-    reply.bulkText(value);
-  }
+  replyFields(reply, server.configGet(patterns));
 }
 
 function set(context: CommandContext): void {
@@ -52,24 +48,16 @@ function set(context: CommandContext): void {
     else result = { error };
   });
   if (result !== undefined) {
-    if (result.error === undefined) reply.ok();
-    else reply.error(result.error);
+    replyOutcome(reply, result.error);
     return;
   }
-  server.defer(session, (finish) => {
-    deferred = (error) => {
-      const later = server.deferredReply(session);
-      if (error === undefined) later.ok();
-      else later.error(error);
-      finish();
-    };
+  replyOutcomeLater({ server, session }, (done) => {
+    deferred = done;
   });
 }
 
 function rewrite({ reply, server }: CommandContext): void {
-  const error = server.configRewrite();
-  if (error === undefined) reply.ok();
-  else reply.error(error);
+  replyOutcome(reply, server.configRewrite());
 }
 
 const flags: readonly CommandFlag[] = ['admin', 'noscript', 'loading', 'stale'];

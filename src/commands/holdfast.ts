@@ -8,6 +8,7 @@ import { Errors, wrongArity } from './errors.ts';
 import { MEMBERS_HELP, memberSubcommands } from './members.ts';
 import { snapshotSubcommands } from './snapshots.ts';
 import { replyHelp, replyUnknownSubcommand, textArgument } from './connection.ts';
+import { replyFields, replyOutcomeLater } from './reply-forms.ts';
 
 const HELP = [
   ...MEMBERS_HELP.slice(0, 2),
@@ -81,46 +82,24 @@ function read(context: CommandContext): void {
 
 function status({ reply, server }: CommandContext): void {
   const raft = server.raft();
-  const text: ReadonlyArray<readonly [string, string]> = [
+  replyFields(reply, [
     ['node', raft.nodeName],
     ['state', raft.role],
     ['leader', raft.leaderName],
     ['leader-address', raft.leaderAddr],
     ['cluster', raft.clusterId],
-  ];
-  const numbers: ReadonlyArray<readonly [string, number]> = [
     ['term', raft.term],
     ['commit-index', raft.commitIndex],
     ['applied-index', raft.appliedIndex],
     ['last-index', raft.lastIndex],
-  ];
-  reply.map(text.length + numbers.length + 1);
-  for (const [name, value] of text) {
-    reply.bulkText(name);
-    reply.bulkText(value);
-  }
-  for (const [name, value] of numbers) {
-    reply.bulkText(name);
-    reply.integer(value);
-  }
+  ], 1);
   reply.bulkText('members');
   reply.array(raft.members.length);
   for (const member of raft.members) {
-    reply.map(7);
-    reply.bulkText('name');
-    reply.bulkText(member.name);
-    reply.bulkText('role');
-    reply.bulkText(member.role);
-    reply.bulkText('host');
-    reply.bulkText(member.host);
-    reply.bulkText('client-port');
-    reply.integer(member.clientPort);
-    reply.bulkText('match-index');
-    reply.integer(member.matchIndex);
-    reply.bulkText('connected');
-    reply.boolean(member.connected);
-    reply.bulkText('lag-ms');
-    reply.integer(Math.round(member.lagMs));
+    replyFields(reply, [
+      ['name', member.name], ['role', member.role], ['host', member.host], ['client-port', member.clientPort],
+      ['match-index', member.matchIndex], ['connected', member.connected], ['lag-ms', Math.round(member.lagMs)],
+    ]);
   }
 }
 
@@ -131,14 +110,7 @@ function transfer({ args, reply, server, session }: CommandContext): void {
   if (args.count === 3 && !raft.members.some((member) => member.name === target)) {
     return reply.error(`ERR no member is named '${args.latin1(2).slice(0, 128)}'; the members are ${raft.members.map((member) => member.name).join(', ')}`);
   }
-  server.defer(session, (finish) => {
-    server.transferLeadership(target, (error) => {
-      const later = server.deferredReply(session);
-      if (error === undefined) later.ok();
-      else later.error(error);
-      finish();
-    });
-  });
+  replyOutcomeLater({ server, session }, (done) => server.transferLeadership(target, done));
 }
 
 const flags: readonly CommandFlag[] = ['noscript', 'loading', 'stale', 'fast'];

@@ -2,6 +2,7 @@
 import { wrongArity } from './errors.ts';
 import type { CommandContext } from './context.ts';
 import type { MemberChange } from './ports.ts';
+import { replyFields, replyOutcomeLater } from './reply-forms.ts';
 import type { CommandSpec } from './spec.ts';
 import { NO_KEYS } from './spec.ts';
 
@@ -33,15 +34,8 @@ export function addressFrom(text: string): { readonly host: string; readonly pee
   return { host: host.replace(/^\[(.*)\]$/, '$1'), peerPort, clientPort };
 }
 
-function change({ session, server }: CommandContext, wanted: MemberChange): void {
-  server.defer(session, (finish) => {
-    server.changeMembers(wanted, (error) => {
-      const later = server.deferredReply(session);
-      if (error === undefined) later.ok();
-      else later.error(error);
-      finish();
-    });
-  });
+function change({ server, session }: CommandContext, wanted: MemberChange): void {
+  replyOutcomeLater({ server, session }, (done) => server.changeMembers(wanted, done));
 }
 
 function addNode(context: CommandContext): void {
@@ -65,24 +59,12 @@ function members(context: CommandContext): void {
       const later = server.deferredReply(session);
       later.array(all.length);
       for (const member of all) {
-        const text: ReadonlyArray<readonly [string, string]> = [
+        replyFields(later, [
           ['name', member.name], ['role', member.role], ['host', member.host], ['directory', member.incarnation],
-        ];
-        const numbers: ReadonlyArray<readonly [string, number]> = [
           ['id', member.id], ['peer-port', member.peerPort], ['client-port', member.clientPort],
           ['match-index', member.matchIndex], ['lag-ms', Math.round(member.lagMs)],
-        ];
-        later.map(text.length + numbers.length + 1);
-        for (const [name, value] of text) {
-          later.bulkText(name);
-          later.bulkText(value);
-        }
-        for (const [name, value] of numbers) {
-          later.bulkText(name);
-          later.integer(value);
-        }
-        later.bulkText('connected');
-        later.boolean(member.connected);
+          ['connected', member.connected],
+        ]);
       }
       finish();
     });

@@ -3,6 +3,7 @@
 import type { CommandContext } from './context.ts';
 import { Errors } from './errors.ts';
 import { publishArguments } from './publishing.ts';
+import { replyFields, replyOutcome, replyOutcomeLater } from './reply-forms.ts';
 import type { CommandSpec } from './spec.ts';
 import { NO_KEYS } from './spec.ts';
 
@@ -10,14 +11,7 @@ function save({ reply, server, session }: CommandContext): void {
   const { snapshots } = server;
   const refusal = snapshots.request();
   if (refusal !== undefined) return reply.error(refusal);
-  server.defer(session, (finish) => {
-    snapshots.whenPublished(session.id, (error) => {
-      const later = server.deferredReply(session);
-      if (error === undefined) later.ok();
-      else later.error(error);
-      finish();
-    });
-  });
+  replyOutcomeLater({ server, session }, (done) => snapshots.whenPublished(session.id, done));
 }
 
 function bgsave({ args, reply, server }: CommandContext): void {
@@ -32,9 +26,7 @@ function publish(context: CommandContext): void {
   const { args, reply } = context;
   const record = publishArguments(args, context.nowMs);
   if (typeof record === 'string') return reply.error(record);
-  const refusal = context.publishing.publish(record, context.entryIndex - 1);
-  if (refusal !== undefined) return reply.error(refusal);
-  reply.ok();
+  replyOutcome(reply, context.publishing.publish(record, context.entryIndex - 1));
 }
 
 function snapshots({ reply, server }: CommandContext): void {
@@ -44,25 +36,13 @@ function snapshots({ reply, server }: CommandContext): void {
   if (published === undefined) {
     reply.null();
   } else {
-    const numbers = [['index', published.index], ['term', published.term], ['time-ms', published.timeMs]] as const;
-    const texts = [['manifest', published.manifestKey], ['sha256', published.manifestSha256], ['digest', published.digest]] as const;
-    reply.map(numbers.length + texts.length);
-    for (const [name, value] of numbers) {
-      reply.bulkText(name);
-      reply.integer(value);
-    }
-    for (const [name, value] of texts) {
-      reply.bulkText(name);
-      reply.bulkText(value);
-    }
+    replyFields(reply, [
+      ['index', published.index], ['term', published.term], ['time-ms', published.timeMs],
+      ['manifest', published.manifestKey], ['sha256', published.manifestSha256], ['digest', published.digest],
+    ]);
   }
   reply.bulkText('snapshotter');
-  reply.map(facts.length);
-  for (const [name, value] of facts) {
-    reply.bulkText(name);
-    if (typeof value === 'number') reply.integer(value);
-    else reply.bulkText(value);
-  }
+  replyFields(reply, facts);
 }
 
 function snapshotter({ args, reply, server }: CommandContext): void {

@@ -3,45 +3,21 @@
 import { formatDouble17 } from '../base/double.ts';
 import { ScoreText } from '../keyspace/zset-score.ts';
 import type { ZsetView } from '../keyspace/zset-view.ts';
-import type { Args } from '../resp/args.ts';
 import { integerClamped } from './arguments.ts';
 import type { CommandContext } from './context.ts';
 import { Errors } from './errors.ts';
-import { globMatch, isMatchAll } from './glob.ts';
+import { globMatch } from './glob.ts';
 import { PICKS_MAX } from './hashes-walk.ts';
-import { parseCursor } from './keys-scan.ts';
+import { invalidCursor, parseCursor, parseScanOptions } from './keys-scan.ts';
 import { ONE_KEY, type CommandSpec } from './spec.ts';
 import { readZset, replyMember, replyPair, replyPairsHead } from './zset-values.ts';
 
-const invalidCursor = 'ERR invalid cursor';
 const outOfRange = 'ERR value is out of range';
 const countRange = 'ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807';
-const SCAN_COUNT_DEFAULT = 10;
 /** LONG_MAX / 2, as near as a number comes. */
 const PAIRS_MAX = 4611686018427387903n;
 
 const packedScore = new ScoreText();
-
-interface ScanOptions {
-  count: number;
-  /** Argument of the pattern, or 0. */
-  pattern: number;
-}
-
-function parseScanOptions(args: Args): ScanOptions | string {
-  const options: ScanOptions = { count: SCAN_COUNT_DEFAULT, pattern: 0 };
-  for (let i = 3; i < args.count; i += 2) {
-    if (i + 1 === args.count) return Errors.syntax;
-    if (args.is(i, 'COUNT')) {
-      options.count = integerClamped(args, i + 1);
-      if (Number.isNaN(options.count)) return Errors.notInteger;
-      if (options.count < 1) return Errors.syntax;
-    } else if (args.is(i, 'MATCH')) {
-      options.pattern = isMatchAll(args.bytes, args.start(i + 1), args.end(i + 1)) ? 0 : i + 1;
-    } else return Errors.syntax;
-  }
-  return options;
-}
 
 /** A score as a string: as it stands in a listpack, or as printf's %.17g, which differ for whole numbers beyond 2^53. */
 function replyScoreText(context: CommandContext, view: ZsetView, score: number): void {
@@ -61,7 +37,7 @@ function handleZscan(context: CommandContext): void {
     reply.bulkInteger(0);
     return reply.array(0);
   }
-  const options = parseScanOptions(args);
+  const options = parseScanOptions(args, 3, false);
   if (typeof options === 'string') return reply.error(options);
   const { pattern } = options;
   // The cursor goes before what it is the end of: what is visited is noted first.

@@ -22,6 +22,7 @@
 //   checkpoint  u53 index of the checkpoint before, 0 for none | u32 low | u32 high: machine digest after that entry
 // Valid: lengths add up exactly. The leader wrote them and the CRC covers them, so a fault here is a broken invariant.
 import { assert } from '../base/assert.ts';
+import { readUint32, readUint53, writeUint32, writeUint53 } from '../base/uint.ts';
 
 export const RECORD_HEADER_BYTES = 24;
 export const NO_WATCH = Number.MAX_SAFE_INTEGER;
@@ -75,7 +76,7 @@ export class RecordView {
     assert(start + RECORD_HEADER_BYTES <= limit, () => `record at ${start} of ${limit} bytes has no envelope`);
     this.bytes = bytes;
     this.start = start;
-    const length = getUint32(bytes, start);
+    const length = readUint32(bytes, start);
     this.end = start + length;
     assert(
       length >= RECORD_HEADER_BYTES && this.end <= limit,
@@ -85,11 +86,14 @@ export class RecordView {
     this.protocol = bytes[start + 5]! === 3 ? 3 : 2;
     this.db = bytes[start + 6]! | (bytes[start + 7]! << 8);
     this.node = bytes[start + 8]! | (bytes[start + 9]! << 8);
-    this.boot = getUint32(bytes, start + 12);
-    this.session = getUint32(bytes, start + 16);
-    this.sequence = getUint32(bytes, start + 20);
+    this.boot = readUint32(bytes, start + 12);
+    this.session = readUint32(bytes, start + 16);
+    this.sequence = readUint32(bytes, start + 20);
   }
 }
+
+/** Buffers kept for use again: one at the log and one being filled are usual. */
+const SPARES_MAX = 2;
 
 /** Builds records one after another in a growing buffer with `headroom` bytes left free in front (the entry's header). */
 export class RecordBuilder {
@@ -97,13 +101,17 @@ export class RecordBuilder {
   length: number;
   count = 0;
   readonly #headroom: number;
+  readonly #capacity: number;
+  /** Each of #capacity bytes. */
+  readonly #spares: Uint8Array[] = [];
   #recordStart = 0;
   /** Where the last whole record ends: what a failure left behind it is written over. */
   #wholeLength: number;
 
   constructor(headroom: number, capacity: number) {
     this.#headroom = headroom;
-    this.bytes = new Uint8Array(Math.max(capacity, headroom + 256));
+    this.#capacity = Math.max(capacity, headroom + 256);
+    this.bytes = new Uint8Array(this.#capacity);
     this.length = headroom;
     this.#wholeLength = headroom;
   }
@@ -120,6 +128,20 @@ export class RecordBuilder {
     this.count = 0;
   }
 
+  /** The headroom and the records, not copied; the builder goes on empty with another buffer. */
+  take(): Uint8Array {
+    const taken = this.bytes.subarray(0, this.length);
+    this.bytes = this.#spares.pop() ?? new Uint8Array(this.#capacity);
+    this.clear(Infinity);
+    return taken;
+  }
+
+  /** Nobody looks at what was taken any more: its buffer is used again, unless it is of another size or there are enough. */
+  giveBack(taken: Uint8Array): void {
+    const { buffer } = taken;
+    if (buffer.byteLength === this.#capacity && this.#spares.length < SPARES_MAX) this.#spares.push(new Uint8Array(buffer));
+  }
+
   begin(kind: RecordKind, protocol: 2 | 3, db: number, origin: Origin, session: number, sequence: number): void {
     this.length = this.#wholeLength;
     this.#reserve(RECORD_HEADER_BYTES);
@@ -133,9 +155,9 @@ export class RecordBuilder {
     bytes[at + 9] = origin.node >>> 8;
     bytes[at + 10] = 0;
     bytes[at + 11] = 0;
-    putUint32(bytes, at + 12, origin.boot);
-    putUint32(bytes, at + 16, session);
-    putUint32(bytes, at + 20, sequence);
+    writeUint32(bytes, at + 12, origin.boot);
+    writeUint32(bytes, at + 16, session);
+    writeUint32(bytes, at + 20, sequence);
     this.length = at + RECORD_HEADER_BYTES;
   }
 
@@ -161,20 +183,19 @@ export class RecordBuilder {
 
   uint32(value: number): void {
     this.#reserve(4);
-    putUint32(this.bytes, this.length, value);
+    writeUint32(this.bytes, this.length, value);
     this.length += 4;
   }
 
   uint53(value: number): void {
     this.#reserve(8);
-    putUint32(this.bytes, this.length, value >>> 0);
-    putUint32(this.bytes, this.length + 4, Math.floor(value / 0x1_0000_0000));
+    writeUint53(this.bytes, this.length, value);
     this.length += 8;
   }
 
   /** Closes the record that `begin` opened. */
   end(): void {
-    putUint32(this.bytes, this.#recordStart, this.length - this.#recordStart);
+    writeUint32(this.bytes, this.#recordStart, this.length - this.#recordStart);
     this.#wholeLength = this.length;
     this.count++;
   }
@@ -218,12 +239,11 @@ export class PayloadReader {
   }
 
   uint32(): number {
-    return getUint32(this.#bytes, this.#take(4));
+    return readUint32(this.#bytes, this.#take(4));
   }
 
   uint53(): number {
-    const at = this.#take(8);
-    return getUint32(this.#bytes, at + 4) * 0x1_0000_0000 + getUint32(this.#bytes, at);
+    return readUint53(this.#bytes, this.#take(8));
   }
 
   /** Skips `length` bytes and returns where they start. */
@@ -242,15 +262,4 @@ export class PayloadReader {
     this.#at = at + length;
     return at;
   }
-}
-
-function getUint32(bytes: Uint8Array, at: number): number {
-  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
-}
-
-function putUint32(bytes: Uint8Array, at: number, value: number): void {
-  bytes[at] = value;
-  bytes[at + 1] = value >>> 8;
-  bytes[at + 2] = value >>> 16;
-  bytes[at + 3] = value >>> 24;
 }

@@ -9,13 +9,14 @@ import type { Entry, RaftStorage } from '../raft/types.ts';
 
 export class CachedLog implements RaftStorage {
   readonly #store: LogStore;
-  readonly #cacheBytesMax: number;
+  readonly #cacheBytesMax: () => number;
   /** Entries [#cache[#head].index, lastIndex]; before #head nothing, so that what was evicted is not kept. */
   #cache: (Entry | undefined)[] = [];
   #head = 0;
   #cacheBytes = 0;
 
-  constructor(store: LogStore, cacheBytesMax: number) {
+  /** `cacheBytesMax` is asked at each append. */
+  constructor(store: LogStore, cacheBytesMax: () => number) {
     this.#store = store;
     this.#cacheBytesMax = cacheBytesMax;
   }
@@ -103,7 +104,8 @@ export class CachedLog implements RaftStorage {
   }
 
   #evict(): void {
-    while (this.#cacheBytes > this.#cacheBytesMax && this.#cache.length - this.#head > 1) {
+    const bytesMax = this.#cacheBytesMax();
+    while (this.#cacheBytes > bytesMax && this.#cache.length - this.#head > 1) {
       this.#cacheBytes -= must(this.#cache[this.#head]).bytes.length;
       this.#cache[this.#head++] = undefined;
     }

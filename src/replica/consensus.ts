@@ -9,7 +9,7 @@ import { must } from '../base/assert.ts';
 import type { ConfigurationAt } from '../base/configuration.ts';
 import { EntryKind, entryTimeMs } from '../base/entry.ts';
 import { errorText } from '../base/errors.ts';
-import { APPEND_MESSAGE_BYTES_MAX, APPLY_WINDOW_BYTES, INFLIGHT_BYTES_MAX, LOG_CACHE_BYTES } from '../base/limits.ts';
+import { APPEND_MESSAGE_BYTES_MAX, APPLY_WINDOW_BYTES, INFLIGHT_BYTES_MAX, LOG_CACHE_ALONE_BYTES, LOG_CACHE_BYTES } from '../base/limits.ts';
 import type { LogBase } from '../base/log-base.ts';
 import type { CommittedEntry, EngineMessage } from '../ports/link.ts';
 import type { PeerIdentity } from '../ports/transport.ts';
@@ -65,7 +65,7 @@ export class Consensus {
 
   constructor(options: ConsensusOptions) {
     this.#options = options;
-    this.#log = new CachedLog(options.store, LOG_CACHE_BYTES);
+    this.#log = new CachedLog(options.store, () => (this.#raft.isSingleVoter ? LOG_CACHE_ALONE_BYTES : LOG_CACHE_BYTES));
     this.#delivered = options.store.base.index;
     this.#awaitsSnapshot = this.#delivered > 0;
     this.#raft = new RaftNode(raftConfig(options, this.#log));

@@ -6,6 +6,7 @@
 // - A proposal or a forward is sent once. It ends in exactly one of: applied; known not to be in the log (the entry at
 //   its place, or the first of a later term, is another's); UNCERTAIN after `uncertainAfterMs` without word.
 // - Log time stamped here never goes back (LogClock).
+import { copyBytes } from '../base/bytes.ts';
 import { ENTRY_HEADER_BYTES, EntryKind, entryRecordCount, makeEntry, writeEntryHeader } from '../base/entry.ts';
 import { APPLY_WINDOW_BYTES, BATCH_RECORDS_MAX, BATCH_TARGET_BYTES, MiB } from '../base/limits.ts';
 import { Errors } from '../commands/errors.ts';
@@ -210,9 +211,9 @@ export class Engine implements ApplySink {
     const batch = this.#batch;
     const nowMs = this.logClock.nowMs();
     if (batch.count <= BATCH_RECORDS_MAX && batch.recordBytes <= 2 * BATCH_TARGET_BYTES) {
-      const entry = batch.bytes.slice(0, batch.length);
-      writeEntryHeader(entry, EntryKind.commands, MACHINE_VERSION, batch.count, nowMs);
-      batch.clear(BATCH_KEEP_BYTES);
+      const { count } = batch;
+      const entry = batch.take();
+      writeEntryHeader(entry, EntryKind.commands, MACHINE_VERSION, count, nowMs);
       this.#send(entry);
       return;
     }
@@ -230,7 +231,7 @@ export class Engine implements ApplySink {
     const id = this.#nextProposal++;
     this.#proposals.add(id, entry, this.#batchOpenedMs, this.#options.clock.monotonicMs());
     // The link takes what it is given; our copy stays for apply.
-    this.#options.link.send({ type: 'propose', id, term: this.term, entry: entry.slice() });
+    this.#options.link.send({ type: 'propose', id, term: this.term, entry: copyBytes(entry) });
   }
 
   #forward(): void {
@@ -430,19 +431,18 @@ export class Engine implements ApplySink {
 
   #applyOne(committed: CommittedEntry): number {
     const { index, term, timeMs } = committed;
-    let entry = committed.bytes;
     /** Ours, lost, where another entry stands now. */
     const lost = this.#proposals.at(index);
     const own = committed.proposal === 0 ? undefined : this.#proposals.take(committed.proposal);
-    let receivedMs = 0;
-    if (own !== undefined) {
-      entry = own.entry;
-      receivedMs = this.#options.clock.monotonicMs();
-    }
+    const entry = own?.entry ?? committed.bytes;
+    const receivedMs = own === undefined ? 0 : this.#options.clock.monotonicMs();
     this.logClock.observe(timeMs);
     const termBefore = this.machine.appliedTerm;
     this.machine.apply(entry, index, term, timeMs, this);
-    if (own !== undefined) this.timings.applied(own.openedMs, own.proposedMs, committed, receivedMs, this.#options.clock.monotonicMs());
+    if (own !== undefined) {
+      this.timings.applied(own.openedMs, own.proposedMs, committed, receivedMs, this.#options.clock.monotonicMs());
+      this.#batch.giveBack(own.entry);
+    }
     if (lost !== undefined && lost !== own) {
       this.#proposals.drop(lost);
       this.#failProposal(lost, NOT_APPLIED);

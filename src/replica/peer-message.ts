@@ -10,6 +10,7 @@
 //   [7, index, configuration]     the committed entry `index` holds this configuration (src/base/configuration.ts), as JSON
 import { Packr } from 'msgpackr';
 import { copyBytes } from '../base/bytes.ts';
+import { isCount } from '../base/checks.ts';
 import { configurationAtFrom, type ConfigurationAt } from '../base/configuration.ts';
 import { entryFault, entryIndex, entryKind, entryTerm } from '../base/entry.ts';
 import { NO_REFERENCE } from '../raft/message.ts';
@@ -130,8 +131,4 @@ function decodeRaft(from: NodeId, to: NodeId, list: unknown[], body: readonly Ui
       type: type as MessageType, from, to, term, index, logTerm, entries, commit, reject, hint, context, transfer, timeMs, reference,
     },
   };
-}
-
-function isCount(value: unknown): value is number {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }

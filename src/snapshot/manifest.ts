@@ -5,6 +5,7 @@
 // SnapshotManifest below, no white space. crc32c is that of the bytes of the value of "snapshot".
 //
 // Valid: exactly what encoding its own content gives again. So a change of any byte shows.
+import { isCount, isRecord } from '../base/checks.ts';
 import { crc32c } from '../base/crc32c.ts';
 import { OperationalError, errorText } from '../base/errors.ts';
 import { objectKeyFault } from '../ports/object-store.ts';
@@ -76,24 +77,22 @@ function damaged(where: string, what: string): OperationalError {
   return new OperationalError('OBJECT_DAMAGED', `${where} is no valid manifest (${what}); use another snapshot`);
 }
 
-const isRecord = (x: unknown): x is Record<string, unknown> => typeof x === 'object' && x !== null && !Array.isArray(x);
-const isWhole = (x: unknown): boolean => typeof x === 'number' && Number.isSafeInteger(x) && x >= 0;
 const isHex = (digits: number) => (x: unknown): boolean => typeof x === 'string' && x.length === digits && /^[0-9a-f]+$/.test(x);
 const isText = (x: unknown): boolean => typeof x === 'string' && x !== '' && x.length <= 200;
 const isKey = (x: unknown): boolean => typeof x === 'string' && objectKeyFault(x) === undefined;
 
 const FIELDS: Readonly<Record<Exclude<keyof SnapshotManifest, 'parts'>, (x: unknown) => boolean>> = {
   clusterId: isText,
-  index: (x) => isWhole(x) && x !== 0,
-  term: isWhole,
-  timeMs: isWhole,
-  machineVersion: isWhole,
+  index: (x) => isCount(x) && x !== 0,
+  term: isCount,
+  timeMs: isCount,
+  machineVersion: isCount,
   digest: isHex(16),
-  createdMs: isWhole,
+  createdMs: isCount,
   release: isText,
   encryptionKeyId: (x) => x === null || isText(x),
 };
-const PART_FIELDS: Readonly<Record<keyof SnapshotPart, (x: unknown) => boolean>> = { name: isText, key: isKey, bytes: isWhole, sha256: isHex(64) };
+const PART_FIELDS: Readonly<Record<keyof SnapshotPart, (x: unknown) => boolean>> = { name: isText, key: isKey, bytes: isCount, sha256: isHex(64) };
 
 function manifestFault(x: unknown): string | undefined {
   if (!isRecord(x)) return 'there is no snapshot in it';

@@ -10,10 +10,10 @@ export async function* readAhead(chunks: AsyncIterable<Uint8Array>): AsyncGenera
   let next = ask();
   try {
     for (;;) {
-      const { done, value } = await next;
-      if (done === true) return;
+      const step = await next;
+      if (step.done === true) return;
       next = ask();
-      yield value;
+      yield step.value;
     }
   } finally {
     // Not waited for: what is asked for already may take as long as a store that is away.

@@ -8,6 +8,7 @@
 // restore.json, format 1: one JSON object, {"format": 1, "clusterId": …, "index": …, "term": …, "timeMs": …, "digest": …}.
 // Valid: the format is known and every field is of its type. That the other two files are the ones meant shows when they are
 // loaded: their index, term and digest are in themselves, and must be these.
+import { isCount } from '../base/checks.ts';
 import { OperationalError, errorText } from '../base/errors.ts';
 
 export const RESTORE_FORMAT_VERSION = 1;
@@ -51,10 +52,9 @@ export function decodeRestoreMeta(text: string, where: string): RestoreMeta {
   if (format !== RESTORE_FORMAT_VERSION) {
     throw new OperationalError('DATA_DIR', `${where} has format ${JSON.stringify(format)}, this release reads format ${RESTORE_FORMAT_VERSION}; use the release that wrote it`);
   }
-  const isWhole = (x: unknown): x is number => typeof x === 'number' && Number.isSafeInteger(x) && x >= 0;
   if (typeof clusterId !== 'string' || clusterId === '') throw damaged('clusterId');
-  if (!isWhole(index) || index === 0) throw damaged('index');
-  if (!isWhole(term) || !isWhole(timeMs)) throw damaged('term or timeMs');
+  if (!isCount(index) || index === 0) throw damaged('index');
+  if (!isCount(term) || !isCount(timeMs)) throw damaged('term or timeMs');
   if (typeof digest !== 'string' || !/^[0-9a-f]{16}$/.test(digest)) throw damaged('digest');
   return { clusterId, index, term, timeMs, digest };
 }

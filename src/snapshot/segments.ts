@@ -26,6 +26,7 @@ import { crc32c } from '../base/crc32c.ts';
 import { ENTRY_HEADER_BYTES, entryFault, entryIndex, entryTerm, entryTimeMs } from '../base/entry.ts';
 import { OperationalError } from '../base/errors.ts';
 import { ENTRY_BYTES_MAX } from '../base/limits.ts';
+import { readUint32, readUint53, writeUint32, writeUint53 } from '../base/uint.ts';
 import { assertNotSealed } from './sealed.ts';
 
 export const SEGMENT_HEADER_BYTES = 128;
@@ -68,36 +69,28 @@ export function* encodeSegment(clusterId: string, entries: readonly Uint8Array[]
   for (const [at, entry] of entries.entries()) {
     assert(entryIndex(entry) === entryIndex(first) + at, () => `entry ${entryIndex(entry)} where ${entryIndex(first) + at} is due`);
     const length = new Uint8Array(4);
-    viewOf(length).setUint32(0, entry.length, true);
+    writeUint32(length, 0, entry.length);
     crc = crc32c(entry, 0, entry.length, crc32c(length, 0, 4, crc));
     yield length;
     yield entry;
   }
   const footer = new Uint8Array(FOOTER_BYTES);
-  viewOf(footer).setUint32(4, entries.length, true);
-  viewOf(footer).setUint32(8, crc32c(footer, 0, 8, crc), true);
+  writeUint32(footer, 4, entries.length);
+  writeUint32(footer, 8, crc32c(footer, 0, 8, crc));
   yield footer;
-}
-
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 const NUMBERS = ['firstIndex', 'lastIndex', 'firstTerm', 'lastTerm', 'firstTimeMs', 'lastTimeMs'] as const;
 
 function encodeHeader(header: SegmentHeader): Uint8Array {
   const bytes = new Uint8Array(SEGMENT_HEADER_BYTES);
-  const view = viewOf(bytes);
   bytes.set(MAGIC);
-  NUMBERS.forEach((name, i) => {
-    view.setUint32(8 + 8 * i, header[name] >>> 0, true);
-    view.setUint32(12 + 8 * i, Math.floor(header[name] / 0x1_0000_0000), true);
-  });
+  NUMBERS.forEach((name, i) => writeUint53(bytes, 8 + 8 * i, header[name]));
   const id = Buffer.from(header.clusterId, 'latin1');
   assert(id.length > 0 && id.length <= CLUSTER_ID_BYTES_MAX && isPrintable(header.clusterId), () => `cluster id ${JSON.stringify(header.clusterId)}`);
   bytes[CLUSTER_ID_AT] = id.length;
   bytes.set(id, CLUSTER_ID_AT + 1);
-  view.setUint32(HEADER_CRC_AT, crc32c(bytes, 0, HEADER_CRC_AT), true);
+  writeUint32(bytes, HEADER_CRC_AT, crc32c(bytes, 0, HEADER_CRC_AT));
   return bytes;
 }
 
@@ -135,14 +128,11 @@ function fault(where: string, offset: number, what: string): OperationalError {
 }
 
 function decodeHeader(bytes: Uint8Array, where: string): SegmentHeader {
-  const view = viewOf(bytes);
   assertNotSealed(bytes, where);
   if (!MAGIC.subarray(0, -1).every((byte, at) => bytes[at] === byte)) throw fault(where, 0, 'this is no log segment');
   if (bytes[7] !== MAGIC[7]) throw new OperationalError('OBJECT_DAMAGED', `${where} has segment format ${bytes[7]}, this release reads ${MAGIC[7]}; use the release that wrote it`);
-  if (view.getUint32(HEADER_CRC_AT, true) !== crc32c(bytes, 0, HEADER_CRC_AT)) throw fault(where, HEADER_CRC_AT, "the header's checksum does not match");
-  const [firstIndex = 0, lastIndex = 0, firstTerm = 0, lastTerm = 0, firstTimeMs = 0, lastTimeMs = 0] = NUMBERS.map(
-    (_, i) => view.getUint32(12 + 8 * i, true) * 0x1_0000_0000 + view.getUint32(8 + 8 * i, true),
-  );
+  if (readUint32(bytes, HEADER_CRC_AT) !== crc32c(bytes, 0, HEADER_CRC_AT)) throw fault(where, HEADER_CRC_AT, "the header's checksum does not match");
+  const [firstIndex = 0, lastIndex = 0, firstTerm = 0, lastTerm = 0, firstTimeMs = 0, lastTimeMs = 0] = NUMBERS.map((_, i) => readUint53(bytes, 8 + 8 * i));
   const length = bytes[CLUSTER_ID_AT] ?? 0;
   const clusterId = Buffer.from(bytes.subarray(CLUSTER_ID_AT + 1, CLUSTER_ID_AT + 1 + length)).toString('latin1');
   if (firstIndex < 1 || lastIndex < firstIndex || length === 0 || length > CLUSTER_ID_BYTES_MAX) throw fault(where, 8, `a header of entries ${firstIndex} to ${lastIndex}`);
@@ -156,7 +146,7 @@ async function* readEntries(bytes: Bytes, header: SegmentHeader, where: string):
   try {
     for (;;) {
       const offset = bytes.offset;
-      const length = viewOf(await bytes.take(4, 'the length of an entry')).getUint32(0, true);
+      const length = readUint32(await bytes.take(4, 'the length of an entry'), 0);
       if (length === 0) break;
       if (length < ENTRY_HEADER_BYTES || length > ENTRY_BYTES_MAX) throw fault(where, offset, `an entry of ${length} bytes`);
       const entry = await bytes.take(length, `entry ${index}`);
@@ -180,11 +170,11 @@ async function* readEntries(bytes: Bytes, header: SegmentHeader, where: string):
 
 async function readFooter(bytes: Bytes, header: SegmentHeader, where: string, entries: number): Promise<void> {
   const offset = bytes.offset;
-  const count = viewOf(await bytes.take(4, 'the number of entries')).getUint32(0, true);
+  const count = readUint32(await bytes.take(4, 'the number of entries'), 0);
   const expected = header.lastIndex - header.firstIndex + 1;
   if (entries !== expected || count !== expected) throw fault(where, offset, `${entries} entries (it says ${count}) where the header tells of ${expected}`);
   const crc = bytes.crc;
-  if (viewOf(await bytes.take(4, 'the checksum')).getUint32(0, true) !== crc) throw fault(where, bytes.offset - 4, 'the checksum of the whole does not match');
+  if (readUint32(await bytes.take(4, 'the checksum'), 0) !== crc) throw fault(where, bytes.offset - 4, 'the checksum of the whole does not match');
   if (!(await bytes.isAtEnd())) throw fault(where, bytes.offset, 'bytes behind the end');
 }
 

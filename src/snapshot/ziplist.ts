@@ -4,6 +4,7 @@
 // An entry: the length of the one before (a byte, or 0xfe and four), its encoding, its content.
 //   00xxxxxx, 01xxxxxx x, 10…… and four bytes big-endian: a string of so many bytes      c0, d0, e0: integer of 2, 4, 8 bytes
 //   f0: 3 bytes    fe: 1 byte    f1–fd: the integer 0–12
+import { readUint32 } from '../base/uint.ts';
 import { Int64 } from '../memory/integer.ts';
 
 const HEADER_BYTES = 10;
@@ -30,14 +31,14 @@ export class ZiplistReader {
   /** Checks the whole of bytes[start, end): what is wrong with it as a ziplist, or undefined. */
   fault(bytes: Uint8Array, start: number, end: number): string | undefined {
     const length = end - start;
-    if (length < HEADER_BYTES + 1 || uint32(bytes, start) !== length || bytes[end - 1] !== END) return 'a ziplist of another length';
+    if (length < HEADER_BYTES + 1 || readUint32(bytes, start) !== length || bytes[end - 1] !== END) return 'a ziplist of another length';
     const last = end - 1;
     let count = 0;
     let before = 0;
     let tail = start + HEADER_BYTES;
     let p = start + HEADER_BYTES;
     while (p < last) {
-      const previous = bytes[p] === 0xfe ? (p + 5 <= last ? uint32(bytes, p + 1) : -1) : bytes[p]!;
+      const previous = bytes[p] === 0xfe ? (p + 5 <= last ? readUint32(bytes, p + 1) : -1) : bytes[p]!;
       if (bytes[p] === END || previous !== before || !this.#entryAt(bytes, p, last)) return 'a ziplist with a broken entry';
       tail = p;
       before = this.#entry.end - p;
@@ -45,7 +46,7 @@ export class ZiplistReader {
       count++;
     }
     const known = bytes[start + 8]! | (bytes[start + 9]! << 8);
-    if (uint32(bytes, start + 4) !== tail - start) return 'a ziplist with a wrong tail';
+    if (readUint32(bytes, start + 4) !== tail - start) return 'a ziplist with a wrong tail';
     return known === COUNT_UNKNOWN || known === count ? undefined : 'a ziplist with a wrong count';
   }
 
@@ -110,10 +111,6 @@ export class ZiplistReader {
     const shift = Math.max(0, 32 - 8 * integerBytes);
     low = (low << shift) >> shift;
     this.#int.low = low >>> 0;
-    this.#int.high = integerBytes === 8 ? uint32(bytes, at + 4) | 0 : low >> 31;
+    this.#int.high = integerBytes === 8 ? readUint32(bytes, at + 4) | 0 : low >> 31;
   }
-}
-
-function uint32(bytes: Uint8Array, at: number): number {
-  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
 }

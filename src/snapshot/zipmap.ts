@@ -2,6 +2,7 @@
 //
 //   count of pairs, 254 or more: unknown   (length field  length free value free-bytes)…   0xff
 // A length: a byte below 254, or 254 and four bytes, little-endian. `free` is one byte: so many unused ones follow the value.
+import { readUint32 } from '../base/uint.ts';
 import type { EntryVisitor } from './ziplist.ts';
 
 const LONG = 254;
@@ -20,7 +21,7 @@ export function readZipmap(bytes: Uint8Array, start: number, end: number, visit:
     for (const isValue of [false, true]) {
       const lengthBytes = bytes[p] === LONG ? 5 : 1;
       if (bytes[p] === END || p + lengthBytes > last) return 'a zipmap with a broken entry';
-      const length = lengthBytes === 1 ? bytes[p]! : uint32(bytes, p + 1);
+      const length = lengthBytes === 1 ? bytes[p]! : readUint32(bytes, p + 1);
       p += lengthBytes;
       if (isValue && p >= last) return 'a zipmap with a broken entry';
       const free = isValue ? bytes[p++]! : 0;
@@ -32,8 +33,4 @@ export function readZipmap(bytes: Uint8Array, start: number, end: number, visit:
   }
   if (p !== last) return 'a zipmap with bytes behind its end';
   return bytes[start]! >= LONG || bytes[start] === pairs ? undefined : 'a zipmap with a wrong count';
-}
-
-function uint32(bytes: Uint8Array, at: number): number {
-  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
 }

@@ -85,6 +85,17 @@ describe.each([true, false])('client listener, shared read buffer %s', (shareRea
     return client;
   }
 
+  /** A listener that leaves what comes alone, and one connection to it: both its ends. */
+  async function connected(): Promise<{ events: Recorder; client: Socket; socket: ClientSocket }> {
+    const events = new Recorder();
+    events.onData = () => undefined;
+    await start(events);
+    const client = await dial();
+    await until(() => events.open.size === 1, 'connected');
+    const [socket] = events.open.keys();
+    return { events, client, socket: socket! };
+  }
+
   function directory(): string {
     const path = mkdtempSync(join(tmpdir(), 'holdfast-listener-'));
     directories.push(path);
@@ -193,12 +204,7 @@ describe.each([true, false])('client listener, shared read buffer %s', (shareRea
   });
 
   test('short writes and others arrive in order, also where the client is slow; a buffer is free at once', async () => {
-    const events = new Recorder();
-    events.onData = () => undefined;
-    await start(events);
-    const client = await dial();
-    await until(() => events.open.size === 1, 'connected');
-    const [socket] = events.open.keys();
+    const { events, client, socket } = await connected();
     let read = '';
     client.on('data', (part: Buffer) => (read += part.toString('latin1')));
     const buffer = Buffer.alloc(70_000);
@@ -214,18 +220,18 @@ describe.each([true, false])('client listener, shared read buffer %s', (shareRea
       expected += buffer.toString('latin1', 0, end);
       if (i % 5 === 0) {
         others++;
-        socket!.write([Buffer.from(buffer.subarray(0, 1)), Buffer.from(buffer.subarray(1, end))], () => done++);
-      } else socket!.writeShort(buffer, end);
+        socket.write([Buffer.from(buffer.subarray(0, 1)), Buffer.from(buffer.subarray(1, end))], () => done++);
+      } else socket.writeShort(buffer, end);
       buffer.fill(0x21, 0, end);
-      highest = Math.max(highest, socket!.bufferedBytes);
+      highest = Math.max(highest, socket.bufferedBytes);
       if (i % 50 === 0) await new Promise((resolve) => setImmediate(resolve));
     }
     await until(() => read.length === expected.length && done === others, 'all read');
     expect(read === expected).toBe(true);
     expect(highest).toBeGreaterThan(1_000_000);
-    await until(() => socket!.bufferedBytes === 0 && events.drains > 0, 'drained');
-    socket!.writeShort(buffer, 0);
-    socket!.writeShort(Buffer.from('once more'), 9);
+    await until(() => socket.bufferedBytes === 0 && events.drains > 0, 'drained');
+    socket.writeShort(buffer, 0);
+    socket.writeShort(Buffer.from('once more'), 9);
     await until(() => read.length === expected.length + 9, 'the last');
   });
 
@@ -238,15 +244,10 @@ describe.each([true, false])('client listener, shared read buffer %s', (shareRea
     ];
     const text = Buffer.from('for the dead');
     for (const way of ways) {
-      const events = new Recorder();
-      events.onData = () => undefined;
-      await start(events);
-      const client = await dial();
-      await until(() => events.open.size === 1, 'connected');
-      const [socket] = events.open.keys();
-      way(socket!, client);
+      const { events, client, socket } = await connected();
+      way(socket, client);
       await until(() => {
-        if (events.open.size > 0) socket!.writeShort(text, text.length);
+        if (events.open.size > 0) socket.writeShort(text, text.length);
         return events.open.size === 0;
       }, 'closed');
       const next = await dial();
@@ -254,7 +255,7 @@ describe.each([true, false])('client listener, shared read buffer %s', (shareRea
       let received = '';
       next.on('data', (part: Buffer) => (received += part.toString()));
       const [other] = events.open.keys();
-      socket!.writeShort(text, text.length);
+      socket.writeShort(text, text.length);
       other!.writeShort(Buffer.from('for the living'), 14);
       await until(() => received.length >= 14, 'received');
       expect(received).toBe('for the living');
@@ -320,29 +321,24 @@ describe.each([true, false])('client listener, shared read buffer %s', (shareRea
       },
     ];
     for (const way of ways) {
-      const events = new Recorder();
-      events.onData = () => undefined;
-      await start(events);
-      const client = await dial();
+      const { events, client, socket } = await connected();
       client.pause();
-      await until(() => events.open.size === 1, 'connected');
-      const [socket] = events.open.keys();
       const done = Array.from({ length: 12 }, () => 0);
       const piece = Buffer.alloc(1_000_000);
-      for (let i = 0; i < 8; i++) socket!.write(i % 2 === 0 ? [piece] : [piece, piece], () => done[i]!++);
-      way(socket!, client);
-      socket!.write([piece], () => done[8]!++);
-      socket!.write([piece, piece], () => done[9]!++);
-      socket!.write([], () => done[10]!++);
+      for (let i = 0; i < 8; i++) socket.write(i % 2 === 0 ? [piece] : [piece, piece], () => done[i]!++);
+      way(socket, client);
+      socket.write([piece], () => done[8]!++);
+      socket.write([piece, piece], () => done[9]!++);
+      socket.write([], () => done[10]!++);
       expect(done.every((count) => count === 0)).toBe(true);
       client.resume();
       await until(() => events.open.size === 0, 'closed');
-      socket!.write([piece], () => done[11]!++);
+      socket.write([piece], () => done[11]!++);
       await until(() => done.every((count) => count > 0), `all done: ${done.join()}`);
-      socket!.pause();
-      socket!.resume();
-      socket!.end();
-      socket!.destroy();
+      socket.pause();
+      socket.resume();
+      socket.end();
+      socket.destroy();
       await new Promise((resolve) => setTimeout(resolve, 10));
       expect(done.every((count) => count === 1)).toBe(true);
       await listener!.close();

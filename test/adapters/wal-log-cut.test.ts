@@ -9,7 +9,7 @@ import type { LogBase } from '../../src/base/log-base.ts';
 import { KiB, MiB } from '../../src/base/limits.ts';
 import { Prng } from '../../src/base/prng.ts';
 import type { HardState } from '../../src/ports/log-store.ts';
-import { startScript } from './child-script.ts';
+import { killOverAndOver } from './killed-log.ts';
 import { appended, copyLog, freshSeed, sealed, segmentsOf, tempDir } from './temp-dir.ts';
 
 const identity = { clusterId: 'c1', incarnation: '0123456789abcdef0123456789abcdef' };
@@ -294,18 +294,9 @@ describe('a crash', () => {
       }
       next();
     `;
-    let reported = 0;
-    for (let round = 0; round < 8; round++) {
-      const child = startScript(script, [path]);
-      await child.lines(1 + prng.below(700));
-      await child.kill('SIGKILL');
-      reported = Math.max(reported, Number(child.wholeLines().at(-1)));
-      const log = openWalLog({ path: copyLog(path, tempDir()), identity });
-      const note = `seed ${seed}, round ${round}`;
-      expect(log.lastIndex, note).toBeGreaterThanOrEqual(reported);
+    const reported = await killOverAndOver(script, path, identity, { rounds: 8, linesMax: 700, prng, note: `seed ${seed}` }, (log, note) => {
       expect(indexes(log), note).toHaveLength(log.lastIndex - log.base.index);
-      log.close();
-    }
+    });
     expect(reported).toBeGreaterThan(1000);
   });
 });

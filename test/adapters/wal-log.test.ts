@@ -12,6 +12,7 @@ import { KiB, MiB } from '../../src/base/limits.ts';
 import { Prng } from '../../src/base/prng.ts';
 import type { HardState } from '../../src/ports/log-store.ts';
 import { startScript } from './child-script.ts';
+import { killOverAndOver } from './killed-log.ts';
 import { appended, copyLog, flipBit, framesIn, freshSeed, sealed, segmentsOf, tempDir, usedBytes, wipe } from './temp-dir.ts';
 
 const identity = { clusterId: 'c1', incarnation: '0123456789abcdef0123456789abcdef' };
@@ -349,17 +350,9 @@ describe('a crash', () => {
       }
       next();
     `;
-    let reported = 0;
-    for (let round = 0; round < 6; round++) {
-      const child = startScript(script, [path]);
-      await child.lines(1 + prng.below(400));
-      await child.kill('SIGKILL');
-      reported = Math.max(reported, Number(child.wholeLines().at(-1)));
-      const log = openWalLog({ path: copyLog(path, tempDir()), identity });
-      expect(log.lastIndex, `seed ${seed}, round ${round}`).toBeGreaterThanOrEqual(reported);
-      expect(log.hardState.vote).toBe(log.lastIndex);
-      log.close();
-    }
+    await killOverAndOver(script, path, identity, { rounds: 6, linesMax: 400, prng, note: `seed ${seed}` }, (log, note) => {
+      expect(log.hardState.vote, note).toBe(log.lastIndex);
+    });
   });
 
   test('an exit without close loses nothing, and leaves no tear', async () => {

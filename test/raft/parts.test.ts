@@ -373,27 +373,31 @@ describe('messages', () => {
   });
 });
 
+function nodeOver(disk: SimDisk, id: number, voters: readonly number[], electionTicks: number): RaftNode {
+  return new RaftNode({
+    id,
+    configurations: startOf(id, voters),
+    storage: disk,
+    electionTicks,
+    heartbeatTicks: 1,
+    tickMs: 100,
+    leaseDriftMs: 10,
+    appendBytesMax: 1000,
+    inflightBytesMax: 1000,
+    inflightMessagesMax: 10,
+    uncommittedBytesMax: 1000,
+    readConsistency: 'lease',
+    restarted: true,
+    rejoining: false,
+    random: () => 0,
+  });
+}
+
 describe('node', () => {
   function follower(entries: readonly Entry[], commit: number): { node: RaftNode; ready: () => Ready } {
     const disk = diskWith(entries, 3);
     disk.persist({ ...readyOf([]), hardState: { term: 3, vote: 0, commit } });
-    const node = new RaftNode({
-      id: 2,
-      configurations: startOf(2, [1, 2, 3]),
-      storage: disk,
-      electionTicks: 10,
-      heartbeatTicks: 1,
-      tickMs: 100,
-      leaseDriftMs: 10,
-      appendBytesMax: 1000,
-      inflightBytesMax: 1000,
-      inflightMessagesMax: 10,
-      uncommittedBytesMax: 1000,
-      readConsistency: 'lease',
-      restarted: true,
-      rejoining: false,
-      random: () => 0,
-    });
+    const node = nodeOver(disk, 2, [1, 2, 3], 10);
     return { node, ready: () => node.ready() };
   }
 
@@ -455,23 +459,7 @@ describe('node', () => {
 
   test('time is raised in the seal, never lowered, and the no-op repeats the last', () => {
     const disk = diskWith([entry(1, 1, 'a', 5_000)], 1);
-    const node = new RaftNode({
-      id: 1,
-      configurations: startOf(1, [1]),
-      storage: disk,
-      electionTicks: 3,
-      heartbeatTicks: 1,
-      tickMs: 100,
-      leaseDriftMs: 10,
-      appendBytesMax: 1000,
-      inflightBytesMax: 1000,
-      inflightMessagesMax: 10,
-      uncommittedBytesMax: 1000,
-      readConsistency: 'lease',
-      restarted: true,
-      rejoining: false,
-      random: () => 0,
-    });
+    const node = nodeOver(disk, 1, [1], 3);
     expect(node.campaign()).toBe(true);
     for (const message of node.ready().messagesAfterPersist) node.step(message, 0);
     expect(node.lastTimeMs).toBe(5_000);

@@ -51,13 +51,19 @@ describe('a read between two writes in flight', () => {
   });
 });
 
-test('a key past its deadline is deleted through the log before a read calls it missing, once', () => {
+/** A leader with the key `short`, whose time is over and whose deletion is not logged. */
+function pastDeadline(): { node: ManualNode; client: ReturnType<ManualNode['connect']> } {
   const node = ManualNode.leader();
   const client = node.connect();
   client.send('SET short v PX 100');
   node.commitAll();
   node.clock.pass(200);
   client.take();
+  return { node, client };
+}
+
+test('a key past its deadline is deleted through the log before a read calls it missing, once', () => {
+  const { node, client } = pastDeadline();
   client.send('GET short');
   expect(client.take()).toBe('');
   expect(node.commitAll()).toEqual([1]);
@@ -65,12 +71,7 @@ test('a key past its deadline is deleted through the log before a read calls it 
 });
 
 test.each(['KEYS *', 'SCAN 0'])('%s leaves out no key whose deletion is not logged', (command) => {
-  const node = ManualNode.leader();
-  const client = node.connect();
-  client.send('SET short v PX 100');
-  node.commitAll();
-  node.clock.pass(200);
-  client.take();
+  const { node, client } = pastDeadline();
   client.send(command);
   expect(client.take()).toBe('');
   expect(node.commitAll()).toEqual([1]);
@@ -78,12 +79,7 @@ test.each(['KEYS *', 'SCAN 0'])('%s leaves out no key whose deletion is not logg
 });
 
 test('a read-only EXEC that meets a key past its deadline is answered without any other traffic', () => {
-  const node = ManualNode.leader();
-  const client = node.connect();
-  client.send('SET short v PX 100');
-  node.commitAll();
-  node.clock.pass(200);
-  client.take();
+  const { node, client } = pastDeadline();
   client.send('MULTI', 'GET short', 'EXEC');
   node.commitAll();
   expect(client.take()).toBe(`${OK}+QUEUED\r\n*1\r\n$-1\r\n`);

@@ -8,7 +8,7 @@ test('gives the same chunks, one asked for ahead and never two', async () => {
   async function* source(): AsyncGenerator<Uint8Array> {
     for (let i = 0; i < 5; i++) {
       asked.push(i);
-      yield chunk(i);
+      yield await Promise.resolve(chunk(i));
     }
   }
   const seen: number[] = [];
@@ -23,7 +23,7 @@ test('gives the same chunks, one asked for ahead and never two', async () => {
 test('what the source throws comes behind the chunks before it', async () => {
   async function* source(): AsyncGenerator<Uint8Array> {
     yield chunk(0);
-    yield chunk(1);
+    yield await Promise.resolve(chunk(1));
     throw new Error('the disk is gone');
   }
   const seen: number[] = [];

@@ -81,6 +81,17 @@ class World {
     this.log.orders = { snapshotIndexMin: this.log.lastIndex };
   }
 
+  /** Has a snapshot of `entries` entries in the store, and behind it some more of the log. */
+  async fill(entries: number): Promise<void> {
+    this.log.write(entries);
+    this.order();
+    const started = this.start();
+    await this.until('published', started, () => this.publishedIndex > 0);
+    this.log.write(20);
+    await this.until('archived', started, () => this.log.progress?.archivedIndex === this.log.lastIndex);
+    await this.stop(started);
+  }
+
   /** Everything that must hold of the store at any moment. */
   async check(): Promise<void> {
     const catalog = await readCatalog(this.store, 'c');
@@ -209,19 +220,13 @@ describe('the snapshotter', () => {
 
   test('an archive of another log under the same id is left alone, whether that log is shorter or longer', async () => {
     const world = new World(freshSeed());
-    world.log.write(80);
-    world.order();
-    let started = world.start();
-    await world.until('published', started, () => world.publishedIndex > 0);
-    world.log.write(20);
-    await world.until('archived', started, () => world.log.progress?.archivedIndex === world.log.lastIndex);
-    await world.stop(started);
+    await world.fill(80);
     const before = new Map(world.store.objects);
     // The cluster was made anew: its log begins at 1 once more.
     const anew = new LogModel(new Prng(freshSeed()));
     anew.write(30);
     anew.orders = { snapshotIndexMin: 10 };
-    started = world.start(world.store, anew.publisher, { openFeed: () => anew.feed() });
+    const started = world.start(world.store, anew.publisher, { openFeed: () => anew.feed() });
     await world.until('told', started, () => /reaches to entry \d+, and the log of n1 only to 32/.test(anew.progress?.fault ?? ''));
     anew.write(200);
     expect(await started.ended).toMatchObject({ code: 'SNAPSHOT', message: expect.stringMatching(/is of another log: entry \d+ is there of term.*move the old folder away/) as string });
@@ -251,20 +256,14 @@ describe('the snapshotter', () => {
 
   test('a damaged segment is archived again from the log; a damaged snapshot is passed over', async () => {
     const world = new World(freshSeed());
-    world.log.write(60);
-    world.order();
-    let started = world.start();
-    await world.until('published', started, () => world.publishedIndex > 0);
-    world.log.write(20);
-    await world.until('archived', started, () => world.log.progress?.archivedIndex === world.log.lastIndex);
-    await world.stop(started);
+    await world.fill(60);
     const { segments, snapshots } = await readCatalog(world.store, 'c');
     world.store.damage(segments.at(-1)!.key, 200);
     world.store.damage(snapshots.at(-1)!.manifest!.parts[0]!.key, 100);
     world.store.damage(segments[0]!.key, 200);
     world.order();
     const wanted = world.log.lastIndex;
-    started = world.start();
+    const started = world.start();
     await world.until('published again', started, () => world.publishedIndex >= wanted);
     await world.stop(started);
     const { manifest } = soundSnapshots(await readCatalog(world.store, 'c'))[0]!;
