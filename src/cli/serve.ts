@@ -43,11 +43,14 @@ const GOODBYE_MS = 200;
  * threads: a tenth of all CPU of three nodes on two cores (docs/decisions/0011-garbage-and-pages.md).
  */
 const V8_FLAGS = ['--no-parallel-scavenge', '--heap-growing-percent=200'];
+/** With peers entries stay longer, and there is more to collect: a few tens of MiB for some percent of CPU. */
+const V8_FLAGS_AMONG_PEERS = ['--heap-growing-percent=500'];
 
 /** Runs a node until it is stopped; the process ends in here. */
 export async function serve(file: string | undefined, directives: readonly string[]): Promise<void> {
-  for (const flag of V8_FLAGS) setFlagsFromString(flag);
-  const node = new Node(loadConfig(nodeConfigFiles, file, directives), [...(file === undefined ? [] : [file]), ...directives]);
+  const loaded = loadConfig(nodeConfigFiles, file, directives);
+  for (const flag of [...V8_FLAGS, ...(loaded.values.peers.length > 0 ? V8_FLAGS_AMONG_PEERS : [])]) setFlagsFromString(flag);
+  const node = new Node(loaded, [...(file === undefined ? [] : [file]), ...directives]);
   await node.start();
 }
 
