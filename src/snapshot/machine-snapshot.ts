@@ -128,8 +128,8 @@ export class SnapshotRestore {
   readonly #machine: Machine;
   readonly #reader: RdbReader;
   readonly #isSummedElsewhere: boolean;
-  /** When the chunk came that is being loaded; undefined once all are. */
-  #loadingMs: number | undefined = 0;
+  /** When the chunk came that is being loaded; undefined once all are. An object, for the machine keeps it, and is to keep no more of this. */
+  readonly #loading: { ms: number | undefined } = { ms: 0 };
   readonly #accessClockMs: () => number;
 
   constructor(table: CommandTable, report: MachineReport, accessClockMs: () => number, sidecar: Uint8Array, options: RestoreOptions = { isSummedElsewhere: false }) {
@@ -139,7 +139,8 @@ export class SnapshotRestore {
       throw sidecarFault(`it needs machine version ${machineVersion}, and this release runs ${MACHINE_VERSION}: upgrade this node`);
     }
     // Access clocks are of seconds: while keys are loaded, one look at the clock does for a chunk.
-    this.#machine = new Machine(table, report, () => this.#loadingMs ?? accessClockMs());
+    const loading = this.#loading;
+    this.#machine = new Machine(table, report, () => loading.ms ?? accessClockMs());
     this.#machine.restore(this.#sidecar.state);
     this.#accessClockMs = accessClockMs;
     this.#isSummedElsewhere = options.isSummedElsewhere;
@@ -152,7 +153,7 @@ export class SnapshotRestore {
   }
 
   feed(chunk: Uint8Array): void {
-    this.#loadingMs = this.#accessClockMs();
+    this.#loading.ms = this.#accessClockMs();
     this.#reader.feed(chunk);
   }
 
@@ -166,7 +167,7 @@ export class SnapshotRestore {
   *endInSteps(crc64?: string): Generator<void, Machine> {
     const machine = this.#machine;
     const report = this.#reader.end();
-    this.#loadingMs = undefined;
+    this.#loading.ms = undefined;
     if (this.#isSummedElsewhere) {
       assert(crc64 !== undefined, 'whoever sums the file says what it came to');
       if (report.checksum !== undefined && report.checksum !== crc64) throw new RdbError(WRONG_CHECKSUM, report.bytes - CHECKSUM_BYTES);

@@ -99,6 +99,23 @@ describe('a snapshot whose checksum is added up elsewhere', () => {
     expect(() => restoring.end()).toThrow('says what it came to');
   });
 
+  test('gives access clocks of when it was loaded, that go on afterwards', () => {
+    const log = new LogModel(new Prng(11));
+    log.write(60);
+    const { rdb, sidecar } = snapshotOf(log.machine);
+    let nowMs = 50_000;
+    const restoring = new SnapshotRestore(table, silentReport, () => nowMs, sidecar);
+    restoring.feed(rdb);
+    nowMs = 90_000;
+    const { keyspace } = restoring.end();
+    const database = Array.from({ length: keyspace.databases }, (_, number) => keyspace.database(number)).find(({ size }) => size > 0)!;
+    expect(keyspace.idleMs(database.at(0))).toBe(40_000);
+    nowMs = 95_000;
+    expect(keyspace.idleMs(database.at(0))).toBe(45_000);
+    keyspace.touch(database.at(0));
+    expect(keyspace.idleMs(database.at(0))).toBe(0);
+  });
+
   test('is refused where any byte is another, the checksum itself included', () => {
     const made = snapshot(5);
     const random = new Prng(fresh);
