@@ -16,7 +16,7 @@ export async function* readAhead(chunks: AsyncIterable<Uint8Array>): AsyncGenera
       yield step.value;
     }
   } finally {
-    // Not waited for: what is asked for already may take as long as a store that is away.
-    void source.return?.();
+    // Not waited for: what is asked for already may take as long as a store that is away. Nor is what fails in closing it of any use.
+    source.return?.().catch(() => {});
   }
 }
