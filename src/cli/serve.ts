@@ -11,6 +11,7 @@ import { NodeEntropy } from '../adapters/node-entropy.ts';
 import { createSharedCell, SharedCellReader } from '../adapters/shared-cell.ts';
 import { StallWatch, watchStalls } from '../adapters/stall-watch.ts';
 import { PeerPieces } from '../adapters/peer-pieces.ts';
+import { ThreadSums } from '../adapters/sums-thread.ts';
 import { PortEngineLink } from '../adapters/thread-link.ts';
 import { errorText, OperationalError } from '../base/errors.ts';
 import { allCommands } from '../commands/all.ts';
@@ -249,6 +250,7 @@ class Node {
       accessClockMs: () => this.#clock.monotonicMs(),
       clock: this.#clock,
       logger: this.#logger,
+      sums: () => new ThreadSums(),
     });
     installer.assertCanStart(base);
     return installer;

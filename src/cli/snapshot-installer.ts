@@ -2,14 +2,15 @@
 // A machine is made in slices, so that the one beside it goes on serving; a download that breaks off goes on where it was.
 //
 // What must hold: nothing is taken from objects whose length, SHA-256, CRCs and digest are not those of the manifest.
-import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
+import { LocalSums } from '../adapters/byte-sums.ts';
 import { errorText, OperationalError } from '../base/errors.ts';
 import { KiB, MiB } from '../base/limits.ts';
 import type { LogBase } from '../base/log-base.ts';
 import type { CommandTable } from '../commands/table.ts';
 import { digestText, type Machine, type MachineReport } from '../machine/machine.ts';
+import type { ByteSums } from '../ports/byte-sums.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { SnapshotReference } from '../ports/link.ts';
 import type { Logger } from '../ports/logger.ts';
@@ -21,6 +22,7 @@ import { readCatalog } from '../snapshot/catalog.ts';
 import { SnapshotRestore } from '../snapshot/machine-snapshot.ts';
 import { decodeManifest, MANIFEST_BYTES_MAX, type SnapshotManifest, type SnapshotPart } from '../snapshot/manifest.ts';
 import { backoffMs } from '../snapshot/pulse.ts';
+import { readAhead } from '../snapshot/read-ahead.ts';
 import { decodeRestoreMeta, RestoreFile, type RestoreMeta } from '../snapshot/restore-files.ts';
 import { assertNamed, partOf, soundSnapshots, type SnapshotFacts, type SnapshotSource } from '../snapshot/stored-snapshot.ts';
 import { FetchedSnapshots, type FetchedNow } from './fetched-snapshots.ts';
@@ -50,6 +52,8 @@ export interface InstallerOptions {
   readonly accessClockMs: () => number;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** What adds up the bytes of one RDB file; without it that is done on this thread. */
+  readonly sums?: () => ByteSums;
 }
 
 interface Candidate {
@@ -224,7 +228,16 @@ export class StoredSnapshots implements SnapshotInstaller {
     return { store, manifest, manifestBytes, key };
   }
 
-  async #load({ facts, from, source }: Candidate): Promise<Machine> {
+  async #load(candidate: Candidate): Promise<Machine> {
+    const sums = this.#options.sums?.() ?? new LocalSums();
+    try {
+      return await this.#loadSumming(candidate, sums);
+    } finally {
+      sums.close();
+    }
+  }
+
+  async #loadSumming({ facts, from, source }: Candidate, sums: ByteSums): Promise<Machine> {
     const { table, report, accessClockMs, clock, logger } = this.#options;
     const startedMs = clock.monotonicMs();
     let sliceMs = startedMs;
@@ -233,11 +246,12 @@ export class StoredSnapshots implements SnapshotInstaller {
       await new Promise<void>((resolve) => clock.endOfTurn(resolve));
       sliceMs = clock.monotonicMs();
     };
-    const restore = new SnapshotRestore(table, report, accessClockMs, await source.sidecar());
+    const restore = new SnapshotRestore(table, report, accessClockMs, await source.sidecar(), { isSummedElsewhere: true });
     logger.info({ from, index: facts.index, megabytes: Math.round(restore.bytes / MiB) }, 'loading a snapshot');
     let bytes = 0;
     let reportedMs = startedMs;
-    for await (const chunk of await source.rdb()) {
+    for await (const chunk of readAhead(await source.rdb())) {
+      await sums.add(chunk);
       for (let at = 0; at < chunk.length; at += PIECE_BYTES) {
         restore.feed(chunk.subarray(at, at + PIECE_BYTES));
         await breathe();
@@ -247,7 +261,9 @@ export class StoredSnapshots implements SnapshotInstaller {
       reportedMs = sliceMs;
       logger.info({ percent: Math.floor((100 * bytes) / Math.max(1, restore.bytes)), megabytes: Math.round(bytes / MiB) }, 'loading a snapshot');
     }
-    const steps = restore.endInSteps();
+    const { sha256, crc64 } = await sums.finish();
+    if (source.sha256 !== undefined && source.sha256 !== sha256) throw new OperationalError('OBJECT_DAMAGED', `the RDB file of ${from} does not have the SHA-256 that its manifest says`);
+    const steps = restore.endInSteps(crc64);
     let step = steps.next();
     for (; step.done !== true; step = steps.next()) await breathe();
     const machine = step.value;
@@ -313,18 +329,17 @@ export class StoredSnapshots implements SnapshotInstaller {
     return {
       sidecar: () => readObject(store, state.key, { bytes: state.bytes, sha256: state.sha256 }),
       rdb: () => this.#download(store, data, attempts),
+      sha256: data.sha256,
     };
   }
 
   /** The whole object; where the store fails in the middle, the rest of it once the store is back. */
   async *#download(store: ObjectStore, part: SnapshotPart, attempts: number): AsyncGenerator<Uint8Array> {
     const { clock, logger } = this.#options;
-    const hash = createHash('sha256');
     let bytes = 0;
     for (let failures = 0; bytes < part.bytes; ) {
       try {
         for await (const chunk of await store.get(part.key, { range: { from: bytes, to: part.bytes } })) {
-          hash.update(chunk);
           bytes += chunk.length;
           failures = 0;
           yield chunk;
@@ -337,6 +352,5 @@ export class StoredSnapshots implements SnapshotInstaller {
         await new Promise<void>((resolve) => void clock.after(backoffMs(failures), resolve));
       }
     }
-    if (hash.digest('hex') !== part.sha256) throw new OperationalError('OBJECT_DAMAGED', `${part.key} does not have the SHA-256 that its manifest says`);
   }
 }

@@ -33,12 +33,47 @@ export class Database extends KeyTable {
     vEnd: number,
     expiryMs: number,
   ): Handle {
-    const encoding = this.#int.parse(value, vStart, vEnd)
-      ? Encoding.int
-      : vEnd - vStart <= EMBSTR_BYTES_MAX
-        ? Encoding.embstr
-        : Encoding.raw;
+    const encoding = this.#encodingFor(value, vStart, vEnd);
     return this.#put(key, kStart, kEnd, encoding, value, vStart, vEnd, expiryMs);
+  }
+
+  /**
+   * setString for a key that should be new, for loaders: the key counts and stands in the order, but until `settle` nothing but `size`,
+   * `at` and this may be called, nor anything of another database. To be settled once ARRIVALS_MAX have come.
+   */
+  loadString(
+    key: Uint8Array,
+    kStart: number,
+    kEnd: number,
+    value: Uint8Array,
+    vStart: number,
+    vEnd: number,
+    expiryMs: number,
+  ): void {
+    assertKey(kStart, kEnd);
+    assertExpiry(expiryMs);
+    const { internals } = this;
+    const { dictionary, hasher, memory, records, access, versions } = internals;
+    const encoding = this.#encodingFor(value, vStart, vEnd);
+    const hash = hasher.hash(key, kStart, kEnd);
+    const length = encoding === Encoding.int ? 8 : vEnd - vStart;
+    const isVolatile = expiryMs !== NO_EXPIRY;
+    const isExternal = length > INLINE_BYTES_MAX;
+    const block = isExternal ? records.allocateExternal(length, length > BIG_BYTES) : 0;
+    const h = memory.allocate(recordBytes(kEnd - kStart, isVolatile, isExternal ? 4 : length));
+    records.writeKey(h, hash, key, kStart, kEnd, isVolatile);
+    records.writeMeta(h, ValueType.string, encoding, isExternal, access.initial(), length);
+    if (isExternal) records.setExternal(h, block);
+    if (encoding === Encoding.int) records.setInteger(h, this.#int);
+    else records.write(h, value, vStart, vEnd);
+    dictionary.append(this.keys, 0, h);
+    internals.arrivals[internals.arrived++] = h;
+    if (isVolatile) {
+      this.addVolatile(h);
+      records.setDeadline(h, expiryMs);
+    } else versions.stampAbsent(hash, this.number);
+    this.add(h);
+    this.stamp(h);
   }
 
   setStringRaw(
@@ -111,6 +146,12 @@ export class Database extends KeyTable {
     this.addPart(next, firstChunk, lastChunk);
     this.stamp(next);
     return next;
+  }
+
+  /** Leaves an int's value in `#int`. */
+  #encodingFor(value: Uint8Array, start: number, end: number): Encoding {
+    if (this.#int.parse(value, start, end)) return Encoding.int;
+    return end - start <= EMBSTR_BYTES_MAX ? Encoding.embstr : Encoding.raw;
   }
 
   /** Creates or overwrites. For an int the value is in `#int`, not in the bytes. */

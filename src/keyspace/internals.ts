@@ -3,6 +3,7 @@
 import { KeyedHash } from '../memory/hash.ts';
 import { Dictionary } from '../memory/dictionary.ts';
 import { HANDLE_ARRAY_WORDS, HandleArray } from '../memory/handle-array.ts';
+import { TOGETHER_MAX } from '../memory/member-table.ts';
 import type { Memory } from '../memory/allocator.ts';
 import type { Handle } from '../memory/segments.ts';
 import type { AccessClock } from './access.ts';
@@ -12,6 +13,9 @@ import { Records } from './record.ts';
 import { Encoding, ValueType } from './types.ts';
 import { FREED_AT_ONCE_MAX } from './value-kinds.ts';
 import { Versions } from './versions.ts';
+
+/** Keys that wait to be settled, at most (KeyTable.settle). */
+export const ARRIVALS_MAX = TOGETHER_MAX;
 
 /** Discarded records and elements freed by each removal, insert or change of a value, so that they go even if there is no idle time. */
 const DISCARDED_PER_MUTATION = 4;
@@ -29,6 +33,9 @@ export class Internals {
   readonly databases: Database[] = [];
   /** memory.usedBytes when the change under way began; an array, since doubles in fields cost allocations. */
   readonly usedBefore = new Float64Array(1);
+  /** Records of one database that are in its order and not in its table yet, in their order; only while it is loaded. */
+  readonly arrivals = new Uint32Array(ARRIVALS_MAX);
+  arrived = 0;
   /** Words of the dictionaries of flushed databases. */
   readonly #discarded: Uint32Array[] = [];
   /** Words of a HandleArray: removed keys whose values are too large to be freed at once. */

@@ -245,6 +245,23 @@ export class KeyTable {
     return h;
   }
 
+  /**
+   * Adds the keys that were loaded since the last time (Database.loadString) to the table. `expected` keys may come to be in all, as
+   * somebody says; `trim` is called after the last. Returns how many: all, or those before the first whose key was there; then the
+   * keyspace is of no use any more.
+   */
+  settle(expected: number): number {
+    const { internals } = this;
+    const { dictionary, arrivals, arrived } = internals;
+    internals.arrived = 0;
+    return dictionary.settle(this.keys, 0, arrivals, arrived, expected);
+  }
+
+  /** All keys that were to be loaded are settled. */
+  trim(): void {
+    this.internals.dictionary.trim(this.keys, 0);
+  }
+
   /** Forgets all keys at once. Their memory comes back at once if no key is left in any database, else by and by. */
   clear(): void {
     const { keys } = this;

@@ -51,6 +51,25 @@ export class Dictionary {
     this.#table.insert(words, at, handle);
   }
 
+  /**
+   * The first half of `insert`, for who adds many: the record is in the order and not in the table yet. Nothing but this, `size`, `at`
+   * and `settle` may be called until it is.
+   */
+  append(words: Uint32Array, at: number, handle: Handle): void {
+    this.#setPosition(handle, this.#order.length(words, at + ORDER));
+    this.#order.push(words, at + ORDER, handle);
+  }
+
+  /** The second half, for all that were appended since, in their order: see `insertAll` of the table. */
+  settle(words: Uint32Array, at: number, handles: Uint32Array, count: number, expected: number): number {
+    return this.#table.insertAll(words, at, handles, count, expected);
+  }
+
+  /** After the last `settle`. */
+  trim(words: Uint32Array, at: number): void {
+    this.#table.trim(words, at);
+  }
+
   /** Takes a member out; the last of the order takes its position. The record itself is the caller's to free. */
   remove(words: Uint32Array, at: number, handle: Handle): void {
     this.#table.remove(words, at, handle);

@@ -35,6 +35,21 @@ const PAGES = 1;
 /** Members a page, over all pages, above which one is split, and below which two are joined. */
 const MEMBERS_GROW = 24;
 const MEMBERS_SHRINK = 8;
+/**
+ * Pages that are split ahead of time, in those that the members need: splitting costs little where there is little in them, and who
+ * says that many more will come may be wrong.
+ */
+const AHEAD = 16;
+/** As many at once. */
+const AHEAD_PAGES_MAX = 512;
+/** Places that they are given, of those that they will need by chance; most grow a little, and few have too many. */
+const AHEAD_ROOM_SHARE = 0.8;
+const AHEAD_ROOM_MAX = 31;
+/** Records that are added together, at most: enough that their cache misses overlap, few enough that all stays in the cache. */
+export const TOGETHER_MAX = 256;
+/** What is fetched from memory at once. */
+const LINE_WORDS = 16;
+const SEGMENT_WORDS_MASK = 2 * UNIT_MASK + 1;
 const COUNT_MASK = 0xffff;
 const PLACES_SHIFT = 16;
 const PLACES_MIN = 4;
@@ -45,6 +60,8 @@ export class MemberTable {
   readonly #memory: Memory;
   readonly #pages: HandleArray;
   readonly #descriptor: number;
+  /** Pages that `insertAll` is about to read. */
+  readonly #touched = new Uint32Array(TOGETHER_MAX);
 
   /** `descriptor`: the word of a record that tells of its key. */
   constructor(memory: Memory, descriptor: number) {
@@ -61,45 +78,47 @@ export class MemberTable {
   find(words: Uint32Array, at: number, hash: number, bytes: Uint8Array, start: number, end: number): Handle {
     const pages = words[at + PAGES]!;
     if (pages === 0) return 0;
-    const page = this.#pages.get(words, at + PAGES, pageNumber(hash, pages));
-    const own = this.#memory.words[page >>> SEGMENT_SHIFT]!;
-    const word = (page & UNIT_MASK) << 1;
-    const count = own[word]! & COUNT_MASK;
-    const tags = word + 1;
-    const handles = tags + (own[word]! >>> (PLACES_SHIFT + 2));
-    const wanted = Math.imul(hash >>> 24, 0x0101_0101);
-    for (let i = 0; i < count; i += 4) {
-      const differences = own[tags + (i >>> 2)]! ^ wanted;
-      // Not 0 if one of the four bytes is.
-      if (((differences - 0x0101_0101) & ~differences & 0x8080_8080) === 0) continue;
-      for (let k = 0; k < 4 && i + k < count; k++) {
-        if (((differences >>> (k << 3)) & 0xff) !== 0) continue;
-        const handle = own[handles + i + k]!;
-        if (this.#hasKey(handle, hash, bytes, start, end)) return handle;
-      }
-    }
-    return 0;
+    return this.#search(this.#pages.get(words, at + PAGES, pageNumber(hash, pages)), hash, bytes, start, end);
   }
 
   /** Adds a record whose key is not a member. */
   insert(words: Uint32Array, at: number, handle: Handle): void {
     const hash = this.#hash(handle);
-    let pages = words[at + PAGES]!;
-    if (pages === 0) {
-      this.#pages.push(words, at + PAGES, this.#newPage(PLACES_MIN));
-      pages = 1;
+    if (words[at + PAGES] === 0) this.#pages.push(words, at + PAGES, this.#newPage(PLACES_MIN));
+    const number = pageNumber(hash, words[at + PAGES]!);
+    this.#add(words, at, number, this.#pages.get(words, at + PAGES, number), hash, handle);
+  }
+
+  /**
+   * Adds records, one after another, until the key of one is a member's: returns how many. Faster than `find` and `insert` for each,
+   * since the cache misses of all of them overlap. `expected`: members that there may be in the end, as somebody says; pages are
+   * split ahead of time then, and `trim` is to be called when all have come.
+   */
+  insertAll(words: Uint32Array, at: number, handles: Uint32Array, count: number, expected: number): number {
+    const { words: all, bytes } = this.#memory;
+    if (words[at + PAGES] === 0) this.#pages.push(words, at + PAGES, this.#newPage(PLACES_MIN));
+    this.#splitAhead(words, at, expected);
+    this.#touch(words, at, handles, count);
+    for (let i = 0; i < count; i++) {
+      const handle = handles[i]!;
+      const own = all[handle >>> SEGMENT_SHIFT]!;
+      const word = (handle & UNIT_MASK) << 1;
+      const hash = own[word + RECORD_HASH]! | 0;
+      const keyWord = word + (own[word + this.#descriptor]! & KEY_WORD_MASK);
+      let length = (own[word + this.#descriptor]! >>> KEY_LENGTH_SHIFT) & KEY_LENGTH_LONG;
+      if (length === KEY_LENGTH_LONG) length = own[keyWord - 1]!;
+      const start = keyWord << 2;
+      const number = pageNumber(hash, words[at + PAGES]!);
+      const page = this.#pages.get(words, at + PAGES, number);
+      if (this.#search(page, hash, bytes[handle >>> SEGMENT_SHIFT]!, start, start + length) !== 0) return i;
+      this.#add(words, at, number, page, hash, handle);
     }
-    const number = pageNumber(hash, pages);
-    let page = this.#pages.get(words, at + PAGES, number);
-    const head = this.#memory.words[page >>> SEGMENT_SHIFT]![(page & UNIT_MASK) << 1]!;
-    if ((head & COUNT_MASK) === head >>> PLACES_SHIFT) {
-      page = this.#remake(page, placesFor(head & COUNT_MASK));
-      this.#pages.set(words, at + PAGES, number, page);
-    }
-    this.#append(page, hash >>> 24, handle);
-    const size = words[at + SIZE]! + 1;
-    words[at + SIZE] = size;
-    if (size > pages * MEMBERS_GROW) this.#split(words, at);
+    return count;
+  }
+
+  /** Joins what was split ahead of time for members that did not come. */
+  trim(words: Uint32Array, at: number): void {
+    while (words[at + PAGES]! > 1 && words[at + SIZE]! < words[at + PAGES]! * MEMBERS_SHRINK) this.#join(words, at);
   }
 
   /** Takes a member out. The record itself is the caller's to free. */
@@ -223,6 +242,67 @@ export class MemberTable {
     assert(seen.size <= pages * MEMBERS_GROW, () => `${pages} pages for ${seen.size} members`);
   }
 
+  /** Some pages of those that are wanted by then, so that nobody waits for it. */
+  #splitAhead(words: Uint32Array, at: number, expected: number): void {
+    const pages = Math.floor(Math.min(expected, words[at + SIZE]! * AHEAD) / MEMBERS_GROW);
+    const end = Math.min(pages, words[at + PAGES]! + AHEAD_PAGES_MAX);
+    while (words[at + PAGES]! < end) {
+      const halves = 2 ** (32 - Math.clz32(words[at + PAGES]!));
+      this.#split(words, at, Math.min(AHEAD_ROOM_MAX, Math.floor((AHEAD_ROOM_SHARE * expected) / halves)));
+    }
+  }
+
+  /** Reads what looking for the records and adding them will read, so that it is in the cache then. Nothing in here waits for anything. */
+  #touch(words: Uint32Array, at: number, handles: Uint32Array, count: number): void {
+    const { words: all } = this.#memory;
+    const pages = words[at + PAGES]!;
+    const touched = this.#touched;
+    for (let i = 0; i < count; i++) touched[i] = this.#pages.get(words, at + PAGES, pageNumber(this.#hash(handles[i]!), pages));
+    let sum = 0;
+    for (let i = 0; i < count; i++) {
+      const page = touched[i]!;
+      const own = all[page >>> SEGMENT_SHIFT]!;
+      const word = (page & UNIT_MASK) << 1;
+      sum ^= own[word]! ^ own[(word + LINE_WORDS) & SEGMENT_WORDS_MASK]! ^ own[(word + 2 * LINE_WORDS) & SEGMENT_WORDS_MASK]!;
+    }
+    // So that what was read counts as used.
+    touched[0] = sum;
+  }
+
+  #search(page: Handle, hash: number, bytes: Uint8Array, start: number, end: number): Handle {
+    const own = this.#memory.words[page >>> SEGMENT_SHIFT]!;
+    const word = (page & UNIT_MASK) << 1;
+    const count = own[word]! & COUNT_MASK;
+    const tags = word + 1;
+    const handles = tags + (own[word]! >>> (PLACES_SHIFT + 2));
+    const wanted = Math.imul(hash >>> 24, 0x0101_0101);
+    for (let i = 0; i < count; i += 4) {
+      const differences = own[tags + (i >>> 2)]! ^ wanted;
+      // Not 0 if one of the four bytes is.
+      if (((differences - 0x0101_0101) & ~differences & 0x8080_8080) === 0) continue;
+      for (let k = 0; k < 4 && i + k < count; k++) {
+        if (((differences >>> (k << 3)) & 0xff) !== 0) continue;
+        const handle = own[handles + i + k]!;
+        if (this.#hasKey(handle, hash, bytes, start, end)) return handle;
+      }
+    }
+    return 0;
+  }
+
+  /** Adds a record to the page of its hash. */
+  #add(words: Uint32Array, at: number, number: number, page: Handle, hash: number, handle: Handle): void {
+    const head = this.#memory.words[page >>> SEGMENT_SHIFT]![(page & UNIT_MASK) << 1]!;
+    let own = page;
+    if ((head & COUNT_MASK) === head >>> PLACES_SHIFT) {
+      own = this.#remake(page, placesFor(head & COUNT_MASK));
+      this.#pages.set(words, at + PAGES, number, own);
+    }
+    this.#append(own, hash >>> 24, handle);
+    const size = words[at + SIZE]! + 1;
+    words[at + SIZE] = size;
+    if (size > words[at + PAGES]! * MEMBERS_GROW) this.#split(words, at, 0);
+  }
+
   #hash(handle: Handle): number {
     return this.#memory.words[handle >>> SEGMENT_SHIFT]![((handle & UNIT_MASK) << 1) + RECORD_HASH]!;
   }
@@ -301,8 +381,8 @@ export class MemberTable {
     to[targetWord] = to[targetWord]! + count;
   }
 
-  /** Splits the next page in turn. */
-  #split(words: Uint32Array, at: number): void {
+  /** Splits the next page in turn, into two that have places for `room` members at least. */
+  #split(words: Uint32Array, at: number, room: number): void {
     const { words: all, bytes } = this.#memory;
     const pages = words[at + PAGES]!;
     const bit = 2 ** (31 - Math.clz32(pages));
@@ -316,7 +396,7 @@ export class MemberTable {
     // The records' cache misses overlap in this loop: nothing in it waits for them.
     let ones = 0;
     for (let i = 0; i < count; i++) if ((this.#hash(own[handles + i]!) & bit) !== 0) ones++;
-    const upper = this.#newPage(placesFor(ones));
+    const upper = this.#newPage(placesFor(Math.max(ones, room)));
     const target = all[upper >>> SEGMENT_SHIFT]!;
     const targetTags = bytes[upper >>> SEGMENT_SHIFT]!;
     const targetWord = (upper & UNIT_MASK) << 1;
@@ -336,7 +416,7 @@ export class MemberTable {
     }
     target[targetWord] = target[targetWord]! + moved;
     own[word] = own[word]! - moved;
-    this.#pages.set(words, at + PAGES, number, this.#remake(page, placesFor(kept)));
+    this.#pages.set(words, at + PAGES, number, this.#remake(page, placesFor(Math.max(kept, room))));
     this.#pages.push(words, at + PAGES, upper);
   }
 

@@ -71,7 +71,7 @@ export interface GetOptions {
   readonly sha256?: string;
 }
 
-/** An object being read, once. A loop that is left early releases what it holds; one that is never begun holds a connection or a file. */
+/** An object being read, once. A chunk stays as it is when the next one comes. A loop that is left early releases what it holds; one that is never begun holds a connection or a file. */
 export interface ObjectBody extends AsyncIterable<Uint8Array> {
   readonly info: ObjectInfo;
 }

@@ -4,6 +4,7 @@
 //
 // What must hold: the machine applies nothing between the first chunk and the sidecar. A restored machine is handed out only
 // once its digest is the one that was written.
+import { assert } from '../base/assert.ts';
 import { OperationalError } from '../base/errors.ts';
 import { REDIS_VERSION } from '../commands/connection.ts';
 import type { CommandTable } from '../commands/table.ts';
@@ -11,7 +12,9 @@ import { type Database, EMBSTR_BYTES_MAX, type Handle } from '../keyspace/databa
 import { Encoding } from '../keyspace/types.ts';
 import { settledVersion, VERSION_BUCKETS } from '../keyspace/versions.ts';
 import { digestText, Machine, MACHINE_VERSION, type MachineReport } from '../machine/machine.ts';
-import { RdbReader, type RdbReport } from './rdb-reader.ts';
+import { RdbError } from './rdb-error.ts';
+import { CHECKSUM_BYTES } from './rdb-format.ts';
+import { RdbReader, type RdbReport, WRONG_CHECKSUM } from './rdb-reader.ts';
 import { RdbWriter } from './rdb-writer.ts';
 import { decodeSidecar, encodeSidecar, KeyList, KeyListReader, type Sidecar, sidecarFault } from './sidecar.ts';
 import { VarintReader, VarintWriter } from './varints.ts';
@@ -114,21 +117,34 @@ export class SnapshotWriter {
   }
 }
 
+export interface RestoreOptions {
+  /** The caller adds up the CRC of the RDB file, and gives it at the end. */
+  readonly isSummedElsewhere: boolean;
+}
+
 /** Makes a machine of a snapshot: the sidecar first, then the RDB file in chunks, then `end`. */
 export class SnapshotRestore {
   readonly #sidecar: Sidecar;
   readonly #machine: Machine;
   readonly #reader: RdbReader;
+  readonly #isSummedElsewhere: boolean;
+  /** When the chunk came that is being loaded; undefined once all are. An object, for the machine keeps it, and is to keep no more of this. */
+  readonly #loading: { ms: number | undefined } = { ms: 0 };
+  readonly #accessClockMs: () => number;
 
-  constructor(table: CommandTable, report: MachineReport, accessClockMs: () => number, sidecar: Uint8Array) {
+  constructor(table: CommandTable, report: MachineReport, accessClockMs: () => number, sidecar: Uint8Array, options: RestoreOptions = { isSummedElsewhere: false }) {
     this.#sidecar = decodeSidecar(sidecar);
     const { machineVersion } = this.#sidecar;
     if (machineVersion > MACHINE_VERSION) {
       throw sidecarFault(`it needs machine version ${machineVersion}, and this release runs ${MACHINE_VERSION}: upgrade this node`);
     }
-    this.#machine = new Machine(table, report, accessClockMs);
+    // Access clocks are of seconds: while keys are loaded, one look at the clock does for a chunk.
+    const loading = this.#loading;
+    this.#machine = new Machine(table, report, () => loading.ms ?? accessClockMs());
     this.#machine.restore(this.#sidecar.state);
-    this.#reader = new RdbReader(this.#machine.keyspace, {});
+    this.#accessClockMs = accessClockMs;
+    this.#isSummedElsewhere = options.isSummedElsewhere;
+    this.#reader = new RdbReader(this.#machine.keyspace, options);
   }
 
   /** Bytes of the RDB file that there will be. */
@@ -137,19 +153,25 @@ export class SnapshotRestore {
   }
 
   feed(chunk: Uint8Array): void {
+    this.#loading.ms = this.#accessClockMs();
     this.#reader.feed(chunk);
   }
 
-  /** The machine, if all of it is what was written. */
-  end(): Machine {
-    const steps = this.endInSteps();
+  /** The machine, if all of it is what was written. `crc64` is that of the RDB file, in hexadecimal, if it is summed elsewhere. */
+  end(crc64?: string): Machine {
+    const steps = this.endInSteps(crc64);
     for (let step = steps.next(); ; step = steps.next()) if (step.done === true) return step.value;
   }
 
   /** As `end`, in steps of no more than a millisecond or so. */
-  *endInSteps(): Generator<void, Machine> {
+  *endInSteps(crc64?: string): Generator<void, Machine> {
     const machine = this.#machine;
     const report = this.#reader.end();
+    this.#loading.ms = undefined;
+    if (this.#isSummedElsewhere) {
+      assert(crc64 !== undefined, 'whoever sums the file says what it came to');
+      if (report.checksum !== undefined && report.checksum !== crc64) throw new RdbError(WRONG_CHECKSUM, report.bytes - CHECKSUM_BYTES);
+    }
     this.#expectPair(report);
     yield* this.#restoreEncodings();
     yield* this.#restoreKeyVersions();

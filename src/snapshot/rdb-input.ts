@@ -51,11 +51,16 @@ export class RdbInput {
   #summed = 0;
   /** Our own buffer, which holds the rest of a unit; empty while none is kept. */
   #kept: Uint8Array = new Uint8Array(0);
-  readonly #crc = new Crc64();
+  /** undefined: somebody else adds the CRC up. */
+  readonly #crc: Crc64 | undefined;
   readonly #int = new Int64();
   readonly #double = new Float64Array(1);
   readonly #doubleBytes = new Uint8Array(this.#double.buffer);
   readonly #more = new EndOfInput('the unit goes on in the next chunk');
+
+  constructor(isSummedHere: boolean) {
+    this.#crc = isSummedHere ? new Crc64() : undefined;
+  }
 
   /** Offset in the file of the next byte. */
   get offset(): number {
@@ -174,16 +179,17 @@ export class RdbInput {
 
   readonly #skipped = new StringSpan();
 
-  /** The CRC that follows: 'absent' if the writer gave none. It is not part of what it counts. */
-  checksum(): 'absent' | 'right' | 'wrong' {
+  /** The CRC that follows, in hexadecimal; undefined if the writer gave none. It is not part of what it counts. */
+  checksum(): string | undefined {
     this.#need(CHECKSUM_BYTES);
     this.#sum(this.#at);
     const at = this.#take(CHECKSUM_BYTES);
     this.#summed = this.#at;
-    for (let i = at; ; i++) {
-      if (i === this.#at) return 'absent';
-      if (this.#bytes[i] !== 0) return this.#crc.matches(this.#bytes, at) ? 'right' : 'wrong';
-    }
+    const low = this.#uint32(at);
+    const high = this.#uint32(at + 4);
+    if (low === 0 && high === 0) return undefined;
+    if (this.#crc !== undefined && !this.#crc.matches(this.#bytes, at)) return 'wrong';
+    return high.toString(16).padStart(8, '0') + low.toString(16).padStart(8, '0');
   }
 
   #formedString(form: number, span: StringSpan, offset: number): void {
@@ -247,7 +253,7 @@ export class RdbInput {
   }
 
   #sum(to: number): void {
-    if (to > this.#summed) this.#crc.update(this.#bytes, this.#summed, to);
+    if (to > this.#summed) this.#crc?.update(this.#bytes, this.#summed, to);
     this.#summed = to;
   }
 

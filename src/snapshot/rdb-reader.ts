@@ -6,7 +6,8 @@
 import { assert, unreachable } from '../base/assert.ts';
 import { copyBytes } from '../base/bytes.ts';
 import { ReplicatedSettings } from '../commands/replicated-settings.ts';
-import type { Database, Handle } from '../keyspace/database.ts';
+import type { ByteSpan, Database, Handle } from '../keyspace/database.ts';
+import { ARRIVALS_MAX } from '../keyspace/internals.ts';
 import type { Keyspace } from '../keyspace/keyspace.ts';
 import { KEY_BYTES_MAX } from '../keyspace/record.ts';
 import { RdbError } from './rdb-error.ts';
@@ -26,6 +27,7 @@ import { type PackedForm, scoreFrom, ValueFault, ValueLoader } from './rdb-packe
 
 const NO_EXPIRY = -1;
 const KEY_TEXT_BYTES_MAX = 64;
+export const WRONG_CHECKSUM = 'the file’s checksum does not match its bytes';
 /** Of the AUX fields so many are kept, the first ones, each cut off behind so many bytes: a file may have any number of any size. */
 const AUX_FIELDS_MAX = 64;
 const AUX_TEXT_BYTES_MAX = 256;
@@ -38,6 +40,8 @@ export interface RdbReadOptions {
   readonly settings?: ReplicatedSettings;
   /** Keys whose deadline is before this time are left out. Without it they are loaded like all others. */
   readonly nowMs?: number;
+  /** The caller adds up the file's CRC, and compares it with that of the report before it uses anything. */
+  readonly isSummedElsewhere?: boolean;
 }
 
 export interface RdbReport {
@@ -52,7 +56,9 @@ export interface RdbReport {
   readonly functionLibraries: number;
   readonly moduleItems: number;
   readonly aux: ReadonlyMap<string, string>;
-  /** False if the writer left the CRC out. */
+  /** The CRC that the file ends with, 16 hexadecimal digits; undefined if the writer left it out. */
+  readonly checksum: string | undefined;
+  /** False if the writer left the CRC out, or somebody else is to compare it. */
   readonly checked: boolean;
 }
 
@@ -63,7 +69,7 @@ export class RdbReader {
   readonly #keyspace: Keyspace;
   readonly #nowMs: number | undefined;
   readonly #values: ValueLoader;
-  readonly #input = new RdbInput();
+  readonly #input: RdbInput;
   readonly #key = new StringSpan();
   readonly #value = new StringSpan();
   readonly #second = new StringSpan();
@@ -72,6 +78,11 @@ export class RdbReader {
   #db: Database;
   #version = 0;
   #expiryMs = NO_EXPIRY;
+  /** Keys of this database, as the file says, which may say anything. */
+  #expectedKeys = 0;
+  /** Of the strings that are to be settled (KeyTable.settle), where they begin. */
+  readonly #offsets = new Float64Array(ARRIVALS_MAX);
+  #arrived = 0;
   /** Of the large value under way: elements still to come, its type, and its key for messages. */
   #left = 0;
   #type = 0;
@@ -81,12 +92,15 @@ export class RdbReader {
   #emptyKeys = 0;
   #functionLibraries = 0;
   #moduleItems = 0;
-  #checked = false;
+  #checksum: string | undefined;
+  readonly #isSummedElsewhere: boolean;
 
   /** `keyspace` is empty. */
   constructor(keyspace: Keyspace, options: RdbReadOptions) {
     this.#keyspace = keyspace;
     this.#nowMs = options.nowMs;
+    this.#isSummedElsewhere = options.isSummedElsewhere === true;
+    this.#input = new RdbInput(!this.#isSummedElsewhere);
     this.#values = new ValueLoader(keyspace, options.settings ?? new ReplicatedSettings(), options.settings === undefined);
     this.#db = keyspace.database(0);
   }
@@ -123,8 +137,10 @@ export class RdbReader {
     if (this.#state !== State.ended) {
       const offset = this.#input.offset + this.#input.left;
       this.#state = State.broken;
+      this.#settle();
       throw new RdbError('the file ends too early', offset);
     }
+    for (let number = 0; number < this.#keyspace.databases; number++) this.#keyspace.database(number).trim();
     return {
       version: this.#version,
       bytes: this.#input.offset,
@@ -134,12 +150,15 @@ export class RdbReader {
       functionLibraries: this.#functionLibraries,
       moduleItems: this.#moduleItems,
       aux: this.#aux,
-      checked: this.#checked,
+      checksum: this.#checksum,
+      checked: this.#checksum !== undefined && !this.#isSummedElsewhere,
     };
   }
 
   #fail(thrown: unknown): never {
     this.#state = State.broken;
+    // A key that comes twice was there before what has just been found.
+    if (thrown instanceof ValueFault || thrown instanceof RdbError) this.#settle();
     if (!(thrown instanceof ValueFault)) throw thrown;
     throw new RdbError(`key ${this.#keyName} of database ${this.#db.number} has ${thrown.message}`, this.#input.unitOffset);
   }
@@ -191,11 +210,13 @@ export class RdbReader {
         if (number >= this.#keyspace.databases) {
           throw new RdbError(`database ${number}, where there are ${this.#keyspace.databases}`, input.unitOffset);
         }
+        this.#settle();
         this.#db = this.#keyspace.database(number);
+        this.#expectedKeys = 0;
         return;
       }
       case Opcode.resizeDb:
-        return this.#skipSizes();
+        return this.#readSizes();
       case Opcode.expiryMs:
         this.#expiryMs = input.int64();
         return;
@@ -217,6 +238,7 @@ export class RdbReader {
       case Opcode.moduleAux:
         return this.#readModuleHead();
       case Opcode.end:
+        this.#settle();
         this.#state = this.#version < RDB_CHECKSUM_VERSION ? State.ended : State.checksum;
         return;
       default:
@@ -224,10 +246,11 @@ export class RdbReader {
     }
   }
 
-  /** Keys, and those with a deadline, for tables that are made at once. Ours grow a page at a time, and need no such hint. */
-  #skipSizes(): void {
+  /** Keys, and those with a deadline. */
+  #readSizes(): void {
+    const keys = this.#input.length();
     this.#input.length();
-    this.#input.length();
+    this.#expectedKeys = keys;
   }
 
   #readAux(): void {
@@ -278,8 +301,8 @@ export class RdbReader {
 
   #readChecksum(): void {
     const checksum = this.#input.checksum();
-    if (checksum === 'wrong') throw new RdbError('the file’s checksum does not match its bytes', this.#input.unitOffset);
-    this.#checked = checksum === 'right';
+    if (checksum === 'wrong') throw new RdbError(WRONG_CHECKSUM, this.#input.unitOffset);
+    this.#checksum = checksum;
     this.#state = State.ended;
   }
 
@@ -288,11 +311,11 @@ export class RdbReader {
     const input = this.#input;
     const key = this.#key;
     const missing = MISSING_TYPES[type];
-    if (missing === undefined && !TYPES.has(type)) throw new RdbError(`an unknown type or opcode (${type})`, input.unitOffset);
+    if (missing === undefined && !TYPES[type]) throw new RdbError(`an unknown type or opcode (${type})`, input.unitOffset);
     input.string(key);
     if (missing !== undefined) {
       throw new RdbError(
-        `key ${this.#nameOf(key)} of database ${this.#db.number} holds ${missing}, which Holdfast does not have yet`,
+        `key ${nameOf(key)} of database ${this.#db.number} holds ${missing}, which Holdfast does not have yet`,
         input.unitOffset,
       );
     }
@@ -313,23 +336,32 @@ export class RdbReader {
   #readString(): void {
     const key = this.#key;
     const value = this.#value;
-    const db = this.#db;
     this.#input.string(value);
     if (this.#isPast()) {
       this.#skipKey();
       return;
     }
-    const { size } = db;
-    db.setString(key.bytes, key.start, key.end, value.bytes, value.start, value.end, this.#deadline());
-    if (db.size === size) throw this.#twice();
+    this.#db.loadString(key.bytes, key.start, key.end, value.bytes, value.start, value.end, this.#deadline());
+    this.#offsets[this.#arrived++] = this.#input.unitOffset;
     this.#keys++;
     this.#expiryMs = NO_EXPIRY;
+    if (this.#arrived === ARRIVALS_MAX) this.#settle();
+  }
+
+  /** Before anything but a string is done to the database. */
+  #settle(): void {
+    const count = this.#arrived;
+    if (count === 0) return;
+    const db = this.#db;
+    this.#arrived = 0;
+    const settled = db.settle(this.#expectedKeys);
+    if (settled < count) throw this.#twice(this.#keyspace.keySpan(db.at(db.size - count + settled)), this.#offsets[settled]!);
   }
 
   #readPacked(type: number): void {
     this.#input.string(this.#value);
     this.#expectNew();
-    this.#keyName = this.#nameOf(this.#key);
+    this.#keyName = nameOf(this.#key);
     const form = FORMS[type]!;
     const isHash = type !== RdbType.zsetListpack && type !== RdbType.zsetZiplist;
     this.#finish(
@@ -345,7 +377,7 @@ export class RdbReader {
       this.#finish(0);
       return;
     }
-    this.#keyName = this.#nameOf(key);
+    this.#keyName = nameOf(key);
     if (state === State.hash) this.#values.beginHash(this.#db, key, count);
     else this.#values.beginZset(this.#db, copyBytes(key.bytes, key.start, key.end), count);
     this.#type = type;
@@ -410,20 +442,22 @@ export class RdbReader {
   }
 
   #expectNew(): void {
+    this.#settle();
     const { bytes, start, end } = this.#key;
-    if (this.#db.find(bytes, start, end) !== 0) throw this.#twice();
+    if (this.#db.find(bytes, start, end) !== 0) throw this.#twice(this.#key, this.#input.unitOffset);
   }
 
-  #twice(): RdbError {
-    return new RdbError(`key ${this.#nameOf(this.#key)} comes twice in database ${this.#db.number}`, this.#input.unitOffset);
-  }
-
-  #nameOf(key: StringSpan): string {
-    return JSON.stringify(key.text(KEY_TEXT_BYTES_MAX)) + (key.length > KEY_TEXT_BYTES_MAX ? '…' : '');
+  #twice(key: ByteSpan, offset: number): RdbError {
+    return new RdbError(`key ${nameOf(key)} comes twice in database ${this.#db.number}`, offset);
   }
 }
 
-const TYPES: ReadonlySet<number> = new Set(Object.values(RdbType));
+function nameOf({ bytes, start, end }: ByteSpan): string {
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset + start, Math.min(end - start, KEY_TEXT_BYTES_MAX)).toString('latin1');
+  return JSON.stringify(text) + (end - start > KEY_TEXT_BYTES_MAX ? '…' : '');
+}
+
+const TYPES: readonly boolean[] = Array.from({ length: 256 }, (_, type) => Object.values<number>(RdbType).includes(type));
 const FORMS: Readonly<Record<number, PackedForm>> = {
   [RdbType.hashListpack]: 'listpack',
   [RdbType.zsetListpack]: 'listpack',

@@ -86,6 +86,8 @@ export function assertNamed(manifest: SnapshotManifest, key: string, { clusterId
 export interface SnapshotSource {
   sidecar(): Promise<Uint8Array>;
   rdb(): AsyncIterable<Uint8Array> | Promise<AsyncIterable<Uint8Array>>;
+  /** Of the RDB file, in hex, where it is known and `rdb` does not compare it. */
+  readonly sha256?: string;
 }
 
 /** A sidecar larger than this is none: it has a few bytes for each key changed lately. */

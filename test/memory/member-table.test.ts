@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
 import { Memory } from '../../src/memory/allocator.ts';
-import { MEMBER_TABLE_WORDS, MemberTable } from '../../src/memory/member-table.ts';
+import { MEMBER_TABLE_WORDS, MemberTable, TOGETHER_MAX } from '../../src/memory/member-table.ts';
 import { goodHash, type Hash, makeRecord, poorHash } from './member-records.ts';
 
 const AT = 2;
@@ -226,5 +226,34 @@ describe('table of members', () => {
     expect(memory.usedBytes).toBe(used);
     table.check();
     for (let i = 0; i < members.length; i++) if (table.find(`k${i}`) !== members[i]) expect.fail(`k${i} is lost`);
+  });
+
+  test.each([
+    ['good', goodHash, 1, 0, 20_000],
+    ['good', goodHash, 2, 20_000, 20_000],
+    ['good', goodHash, 3, 2 ** 62, 20_000],
+    ['good', goodHash, fresh, 5000, 20_000],
+    ['poor', poorHash, fresh, 300, 300],
+  ] as [string, Hash, number, number, number][])('takes many at a time (%s hash, seed $2, $3 expected where $4 come)', (_, hash, seed, expected, count) => {
+    const random = new Prng(seed);
+    const table = new Table(hash);
+    const model = new Map<string, number>();
+    const batch = new Uint32Array(TOGETHER_MAX);
+    while (table.size < count) {
+      const names = Array.from({ length: random.between(0, TOGETHER_MAX) }, () => `k${random.below(2 ** 32)}${random.below(2 ** 32)}`);
+      const twice = random.chance(0.2) && names.length > 1;
+      if (twice) names[names.length - 1] = random.chance(0.5) || model.size === 0 ? names[0]! : [...model.keys()][random.below(model.size)]!;
+      names.forEach((name, i) => (batch[i] = table.record(name, random.chance(0.1))));
+      const added = table.table.insertAll(table.words, AT, batch, names.length, expected);
+      expect(added, `seed ${seed}`).toBe(names.length - (twice ? 1 : 0));
+      for (let i = 0; i < added; i++) model.set(names[i]!, batch[i]!);
+    }
+    table.table.trim(table.words, AT);
+    table.check();
+    for (const [name, handle] of model) expect(table.find(name), `seed ${seed}`).toBe(handle);
+    expect(table.size).toBe(model.size);
+    for (const handle of model.values()) table.remove(handle);
+    table.check();
+    expect(table.words.subarray(AT, AT + MEMBER_TABLE_WORDS).every((word) => word === 0)).toBe(true);
   });
 });
