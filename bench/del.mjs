@@ -69,7 +69,7 @@ export async function benchDel(options, peers) {
   const { members } = options;
   const cases = [];
   for (const { name, peer: peerName, command } of CASES.filter(({ peer }) => options.peers.includes(peer))) {
-    const peer = await peers.start(peerName, { watchStalls: true });
+    const peer = await peers.start(peerName, { watchStalls: true, tellWhose: true });
     try {
       cases.push({ name, peer: peerName, ...(await peer.checked(() => measure(peer, command, members))) });
     } finally {

@@ -27,7 +27,7 @@ async function hold(peer, seconds) {
 }
 
 async function measure(peers, name, memoryCase, count, holdSeconds) {
-  const peer = await peers.start(name, { watchStalls: true });
+  const peer = await peers.start(name, { watchStalls: true, tellWhose: true });
   try {
     const empty = await usage(peer);
     await peer.resetStalls();

@@ -42,7 +42,7 @@ class Peer {
     /** Of nodes that the child has started in groups of their own. */
     this.nodePids = [];
     this.control = undefined;
-    /** Where stalls are watched. */
+    /** Tells whose a stall was, where that was asked for. */
     this.probe = undefined;
   }
 
@@ -78,7 +78,7 @@ class Peer {
   async stalls() {
     if (!this.isHoldfast) return undefined;
     const info = await this.control.info('stats');
-    const { ownMsMax, machineMsMax } = this.probe.longest(this.pid);
+    const { ownMsMax, machineMsMax } = this.probe?.longest(this.pid) ?? {};
     return { engineMs: Number(info.get('engine_stall_max_ms')), ownMs: ownMsMax, machineMs: machineMsMax, consensusMs: Number(info.get('consensus_stall_max_ms')) };
   }
 
@@ -129,8 +129,8 @@ export class Peers {
     this.#dist = dist ?? path.join(root, 'dist');
   }
 
-  /** With `watchStalls` stalls are measured finely. */
-  async start(name, { watchStalls = false } = {}) {
+  /** With `watchStalls` stalls are measured finely; with `tellWhose` also whose they are, which takes some of the CPU. */
+  async start(name, { watchStalls = false, tellWhose = false } = {}) {
     const kind = KINDS[name];
     const port = this.#base + kind.offset;
     if (await answers(port)) throw new Error(`something answers on port ${port} already; choose another with --port`);
@@ -138,7 +138,7 @@ export class Peers {
     fs.mkdirSync(dir);
     const log = fs.openSync(`${dir}.log`, 'w');
     const [command, args] = kind.command(port, dir, this.#dist, watchStalls ? ['--stall-resolution-ms', '5'] : []);
-    const probe = watchStalls && isHoldfast(name) ? new StallProbe(dir) : undefined;
+    const probe = tellWhose && isHoldfast(name) ? new StallProbe(dir) : undefined;
     const child = spawn(command, args, { cwd: dir, stdio: ['ignore', log, log], detached: true, env: { ...process.env, ...probe?.environment } });
     fs.closeSync(log);
     const peer = new Peer(name, child, dir);

@@ -1,5 +1,5 @@
 // Required into a server under test (NODE_OPTIONS): every thread's timer of 5 ms notes each round that came late, with what
-// the kernel says the thread did in it: time on a CPU, and time queued for one. Lines of JSON into the file that
+// the kernel says of it: on which CPU the thread was last, and how long it queued for one. Lines of JSON into the file that
 // HOLDFAST_STALL_PROBE names; times of the monotonic clock, ms. What a round took above its 5 ms is its stall.
 const fs = require('node:fs');
 const { threadId } = require('node:worker_threads');
@@ -22,8 +22,7 @@ if (file !== undefined) {
   };
   const look = () => {
     const text = buffer.latin1Slice(0, fs.readSync(scheduled, buffer, 0, buffer.length, 0));
-    const [cpuNs, queuedNs] = text.split(' ', 2);
-    return { atMs: nowMs(), cpuMs: cpuNs / NS_PER_MS, queuedMs: queuedNs / NS_PER_MS };
+    return { atMs: nowMs(), queuedMs: text.split(' ', 2)[1] / NS_PER_MS };
   };
   const processor = () => {
     const text = buffer.latin1Slice(0, fs.readSync(stat, buffer, 0, buffer.length, 0));
@@ -34,10 +33,7 @@ if (file !== undefined) {
     const now = look();
     const wallMs = now.atMs - last.atMs;
     if (wallMs > EVERY_MS + NOTED_MS) {
-      const round = {
-        pid: process.pid, threadId, processor: processor(), fromMs: last.atMs, toMs: now.atMs,
-        cpuMs: now.cpuMs - last.cpuMs, queuedMs: now.queuedMs - last.queuedMs,
-      };
+      const round = { pid: process.pid, threadId, processor: processor(), fromMs: last.atMs, toMs: now.atMs, queuedMs: now.queuedMs - last.queuedMs };
       fs.writeSync(out, `${JSON.stringify(round)}\n`);
     }
     last = now;

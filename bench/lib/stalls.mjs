@@ -42,26 +42,23 @@ export class StallProbe {
   }
 
   /**
-   * Of the engine of process `pid` since `reset`, ms: the longest stall as a clock sees it, how much of it was neither queueing for
-   * a CPU nor a stop of the machine, the longest of that in any stall, and the machine's own longest stop.
-   * Where both overlap only the longer is taken off, so `own` is rather too much than too little.
+   * Since `reset`, ms: the most of any stall of process `pid`'s engine that was neither queueing for a CPU nor a stop of the machine,
+   * and the machine's own longest stop. Where both overlap only the longer is taken off, so `own` is rather too much than too little.
    */
   longest(pid) {
     const gaps = this.#metronomes.map(({ file, child }) => {
       if (child.exitCode !== null) throw new Error('a metronome has ended: are taskset and chrt there (Debian package util-linux), and may this user ask for a real-time priority?');
       return linesOf(file).map((line) => line.split(' ').map(Number)).filter(([fromMs]) => fromMs >= this.#sinceMs);
     });
-    const result = { stallMs: 0, itsOwnMs: 0, ownMsMax: 0, machineMsMax: Math.max(0, ...gaps.flat().map(([fromMs, toMs]) => toMs - fromMs - 1)) };
+    let ownMsMax = 0;
     for (const line of linesOf(this.#rounds)) {
       const round = JSON.parse(line);
       if (round.pid !== pid || round.threadId !== 0 || round.fromMs < this.#sinceMs) continue;
       const stallMs = round.toMs - round.fromMs - EVERY_MS;
       const stoppedMs = gaps[round.processor].reduce((sum, [fromMs, toMs]) => sum + Math.max(0, Math.min(toMs, round.toMs) - Math.max(fromMs, round.fromMs)), 0);
-      const ownMs = Math.max(0, stallMs - Math.max(round.queuedMs, stoppedMs));
-      result.ownMsMax = Math.max(result.ownMsMax, ownMs);
-      if (stallMs > result.stallMs) Object.assign(result, { stallMs, itsOwnMs: ownMs });
+      ownMsMax = Math.max(ownMsMax, stallMs - Math.max(round.queuedMs, stoppedMs));
     }
-    return result;
+    return { ownMsMax, machineMsMax: Math.max(0, ...gaps.flat().map(([fromMs, toMs]) => toMs - fromMs - 1)) };
   }
 
   stop() {

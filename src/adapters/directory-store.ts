@@ -16,6 +16,7 @@ import { KiB } from '../base/limits.ts';
 import { OperationalError, errorText } from '../base/errors.ts';
 import type { OperationalCode } from '../base/errors.ts';
 import type { ByteRange, ByteSource, GetOptions, ListOptions, ListPage, ListedObject, ObjectBody, ObjectInfo, ObjectStore, PutOptions, PutResult } from '../ports/object-store.ts';
+import { syncPathAside } from './fsync.ts';
 import { ContentCheck, DAMAGED_ADVICE, SOURCE_ADVICE, assertGet, assertKey } from './object-check.ts';
 
 const READ_BYTES = 256 * KiB;
@@ -214,7 +215,7 @@ export class DirectoryStore implements ObjectStore {
     for (let at = path; ; at = dirname(at)) {
       if (at === this.#root || !(await fs.rmdir(at).then(() => true, () => false))) {
         // Gone: another delete was here first, and has synced what is above.
-        await syncDirectory(at).catch((thrown: unknown) => { if (!isMissing(thrown)) throw thrown; });
+        await syncPathAside(at).catch((thrown: unknown) => { if (!isMissing(thrown)) throw thrown; });
         return;
       }
     }
@@ -288,19 +289,10 @@ async function writeAll(file: fs.FileHandle, chunk: Uint8Array): Promise<void> {
   }
 }
 
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await fs.open(path, 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
-}
-
 /** From `path` up to `top`, both included: another process may have made one of them and not synced it yet. */
 async function syncUpwards(path: string, top: string): Promise<void> {
   for (let at = path; ; at = dirname(at)) {
-    await syncDirectory(at);
+    await syncPathAside(at);
     if (at === top || at === dirname(at)) return;
   }
 }

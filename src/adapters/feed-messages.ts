@@ -20,8 +20,7 @@ export function encodeFetch(from: number): Uint8Array {
 }
 
 /** The index that is asked for, or a text that says what is wrong. Never throws. */
-export function decodeFetch(head: Uint8Array, body: readonly Uint8Array[]): number | string {
-  const fields = unpack(head);
+export function decodeFetch(fields: readonly unknown[] | undefined, body: readonly Uint8Array[]): number | string {
   if (fields === undefined || fields.length !== 2 || fields[0] !== FETCH) return 'an observer sent what is no fetch';
   const from = fields[1];
   if (body.length > 0 || !isCount(from) || from < 1) return 'an observer sent a fetch that is malformed';
@@ -38,7 +37,7 @@ export interface NamedAnswer extends FeedAnswer {
 
 /** The answer, its entries not yet looked at, or a text that says what is wrong. Never throws. */
 export function decodeAnswer(head: Uint8Array, body: readonly Uint8Array[]): NamedAnswer | string {
-  const fields = unpack(head);
+  const fields = headFields(head);
   if (fields === undefined || fields[0] !== ANSWER) return 'it sent what is no answer to a fetch';
   const [, firstIndex, commitIndex, leads, hasLeader, nodeName] = fields;
   if (!isCount(firstIndex) || !isCount(commitIndex) || typeof leads !== 'boolean' || typeof hasLeader !== 'boolean' || typeof nodeName !== 'string') {
@@ -85,10 +84,11 @@ export class FeedOrder {
   }
 }
 
-function unpack(head: Uint8Array): unknown[] | undefined {
+/** What a head says, its kind first; undefined for bytes that are no array in msgpack. */
+export function headFields(head: Uint8Array): readonly unknown[] | undefined {
   try {
     const fields: unknown = packr.unpack(head);
-    return Array.isArray(fields) ? fields : undefined;
+    return Array.isArray(fields) ? (fields as unknown[]) : undefined;
   } catch {
     return undefined;
   }

@@ -1,4 +1,4 @@
-// Files and directories that are on disk when these return; they hold the thread until then.
+// Files and directories that are on disk when these return; all but syncPathAside hold the thread until then.
 import fs from 'node:fs';
 import { dirname } from 'node:path';
 
@@ -9,6 +9,16 @@ export function syncPath(path: string): void {
     fs.fsyncSync(fd);
   } finally {
     fs.closeSync(fd);
+  }
+}
+
+/** The same on the thread pool. */
+export async function syncPathAside(path: string): Promise<void> {
+  const file = await fs.promises.open(path, 'r');
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
   }
 }
 

@@ -3,8 +3,8 @@
 import { assert } from '../base/assert.ts';
 import type { FeedAnswer, ObserverEvents } from '../ports/observers.ts';
 import type { PieceAnswer, PieceRequest } from '../ports/snapshot-pieces.ts';
-import { decodeFetch, encodeAnswer } from './feed-messages.ts';
-import { decodePieceRequest, encodePieceAnswer, PIECE_REQUEST, unpacked } from './piece-messages.ts';
+import { decodeFetch, encodeAnswer, headFields } from './feed-messages.ts';
+import { decodePieceRequest, encodePieceAnswer, PIECE_REQUEST } from './piece-messages.ts';
 
 /** Observers at one time. More are turned away, and may come again. */
 export const OBSERVERS_MAX = 8;
@@ -65,8 +65,8 @@ export class ObserverBook {
   message(connection: ObserverConnection, head: Uint8Array, body: readonly Uint8Array[]): void {
     const observer = this.#byConnection.get(connection);
     if (observer === undefined) return;
-    const fields = unpacked(head);
-    const question = fields?.[0] === PIECE_REQUEST ? decodePieceRequest(fields, body) : decodeFetch(head, body);
+    const fields = headFields(head);
+    const question = fields?.[0] === PIECE_REQUEST ? decodePieceRequest(fields, body) : decodeFetch(fields, body);
     if (typeof question === 'string') return connection.drop(question);
     if (observer.state === 'asked' || observer.next !== undefined) return connection.drop('an observer asked again before it was answered');
     if (observer.state === 'answering') observer.next = question;

@@ -5,9 +5,11 @@
 //   member → observer   [9, bytes of the whole part, CRC-32C, '']                   body: one part, the piece, unless it is empty
 //   member → observer   [9, 0, 0, why it does not have it]                          no body
 import { Packr } from 'msgpackr';
+import { isCount } from '../base/checks.ts';
 import { crc32c } from '../base/crc32c.ts';
 import { objectKeyFault } from '../ports/object-store.ts';
 import { PIECE_BYTES_MAX, PIECE_PARTS, type PieceAnswer, type PieceRequest } from '../ports/snapshot-pieces.ts';
+import { headFields } from './feed-messages.ts';
 
 export const PIECE_REQUEST = 8;
 const PIECE_ANSWER = 9;
@@ -40,7 +42,7 @@ export function encodePieceAnswer(answer: PieceAnswer): { readonly head: Uint8Ar
 
 /** The answer to `request`, or a text that says what is wrong with it. Never throws. */
 export function decodePieceAnswer(head: Uint8Array, body: readonly Uint8Array[], { from, bytesMax }: PieceRequest): PieceAnswer | string {
-  const fields = unpacked(head);
+  const fields = headFields(head);
   if (fields?.[0] !== PIECE_ANSWER) return 'it sent what is no answer to a request for a piece';
   const [, totalBytes, crc, absent] = fields;
   if (!isCount(totalBytes) || !isCount(crc) || typeof absent !== 'string' || body.length > 1) return 'it sent an answer that is malformed';
@@ -51,18 +53,4 @@ export function decodePieceAnswer(head: Uint8Array, body: readonly Uint8Array[],
   }
   if (crc32c(bytes) !== crc) return 'it sent a piece whose CRC-32C does not match';
   return { bytes, totalBytes };
-}
-
-/** Undefined for bytes that are no array in msgpack. */
-export function unpacked(head: Uint8Array): readonly unknown[] | undefined {
-  try {
-    const fields: unknown = packr.unpack(head);
-    return Array.isArray(fields) ? (fields as unknown[]) : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function isCount(value: unknown): value is number {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }

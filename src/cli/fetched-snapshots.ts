@@ -11,6 +11,7 @@
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
+import { syncPathAside } from '../adapters/fsync.ts';
 import { must } from '../base/assert.ts';
 import { errorText, OperationalError } from '../base/errors.ts';
 import { KiB, MiB } from '../base/limits.ts';
@@ -18,7 +19,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { SnapshotReference } from '../ports/link.ts';
 import type { Logger } from '../ports/logger.ts';
 import { PIECE_BYTES_MAX, type Piece, type PiecePart, type PieceReader } from '../ports/snapshot-pieces.ts';
-import { decodeReference, type ManifestReference } from '../replica/snapshot-reference.ts';
+import { namedManifest, type ManifestReference } from '../replica/snapshot-reference.ts';
 import { decodeManifest, MANIFEST_BYTES_MAX, type SnapshotManifest } from '../snapshot/manifest.ts';
 import { decodeRestoreMeta, encodeRestoreMeta, type RestoreMeta } from '../snapshot/restore-files.ts';
 import { assertNamed, partOf, type SnapshotSource } from '../snapshot/stored-snapshot.ts';
@@ -27,6 +28,7 @@ const FOLDER = 'fetched';
 const META = 'restore.json';
 const MANIFEST = 'manifest';
 const PARTS = ['state', 'data'] as const;
+const READ_BYTES = 256 * KiB;
 const REPORT_MS = 5000;
 const RETRY_MS_MIN = 500;
 const RETRY_MS_MAX = 10_000;
@@ -83,10 +85,7 @@ export class FetchedSnapshots {
   }
 
   source({ folder }: FetchedSnapshot): SnapshotSource {
-    return {
-      sidecar: () => fs.promises.readFile(path.join(folder, 'state')),
-      rdb: () => fs.createReadStream(path.join(folder, 'data'), { highWaterMark: 256 * KiB }) as AsyncIterable<Uint8Array>,
-    };
+    return filesOf(path.join(folder, 'state'), path.join(folder, 'data'));
   }
 
   /** What a log which begins behind `index` has no use for, complete or not. */
@@ -94,9 +93,8 @@ export class FetchedSnapshots {
     this.#removeUpTo(index - 1, () => true);
   }
 
-  /** Its restore.json first: a folder without it is none. */
   remove(folder: string): void {
-    for (const each of [path.join(folder, META), folder]) fs.rmSync(each, { recursive: true, force: true });
+    removeSnapshotFolder(folder);
   }
 
   /** From whichever peer has it, or from this disk. What is there when it fails stays for the next time. */
@@ -108,8 +106,7 @@ export class FetchedSnapshots {
 
   async #fetch(snapshot: SnapshotReference): Promise<FetchedNow> {
     const { clusterId, logger, clock, pieces } = this.#options;
-    const named = decodeReference(snapshot.reference);
-    if (named === undefined) throw new OperationalError('SNAPSHOT', 'the snapshot is named in a way that this release does not know');
+    const named = namedManifest(snapshot.reference);
     const folder = path.join(this.#root, `${String(snapshot.index).padStart(16, '0')}-${named.sha256.slice(0, 16)}`);
     const startedMs = clock.monotonicMs();
     this.#removeUpTo(snapshot.index, (one) => one !== folder && this.#metaIn(one) === undefined);
@@ -227,9 +224,9 @@ export class FetchedSnapshots {
     } finally {
       await handle.close();
     }
-    await syncPath(path.join(folder, MANIFEST));
+    await syncPathAside(path.join(folder, MANIFEST));
     await fs.promises.rename(`${file}.tmp`, file);
-    for (const each of [folder, this.#root, this.#options.dir]) await syncPath(each);
+    for (const each of [folder, this.#root, this.#options.dir]) await syncPathAside(each);
   }
 
   #removeUpTo(index: number, which: (folder: string) => boolean): void {
@@ -257,15 +254,19 @@ export class FetchedSnapshots {
 
 async function sha256Of(file: string): Promise<string> {
   const hash = createHash('sha256');
-  for await (const chunk of fs.createReadStream(file, { highWaterMark: 256 * KiB })) hash.update(chunk as Uint8Array);
+  for await (const chunk of fs.createReadStream(file, { highWaterMark: READ_BYTES })) hash.update(chunk as Uint8Array);
   return hash.digest('hex');
 }
 
-async function syncPath(target: string): Promise<void> {
-  const handle = await fs.promises.open(target, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
+/** A snapshot as two files on this disk. */
+export function filesOf(sidecar: string, rdb: string): SnapshotSource {
+  return {
+    sidecar: () => fs.promises.readFile(sidecar),
+    rdb: () => fs.createReadStream(rdb, { highWaterMark: READ_BYTES }) as AsyncIterable<Uint8Array>,
+  };
+}
+
+/** Its restore.json first: a folder without it is none. */
+export function removeSnapshotFolder(folder: string): void {
+  for (const each of [path.join(folder, META), folder]) fs.rmSync(each, { recursive: true, force: true });
 }

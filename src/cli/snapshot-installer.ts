@@ -16,7 +16,7 @@ import type { SnapshotReference } from '../ports/link.ts';
 import type { Logger } from '../ports/logger.ts';
 import { readObject, type ObjectStore } from '../ports/object-store.ts';
 import type { PieceAnswer, PieceReader, PieceRequest } from '../ports/snapshot-pieces.ts';
-import { decodeReference } from '../replica/snapshot-reference.ts';
+import { namedManifest } from '../replica/snapshot-reference.ts';
 import type { SnapshotInstaller } from '../replica/installation.ts';
 import { readCatalog } from '../snapshot/catalog.ts';
 import { SnapshotRestore } from '../snapshot/machine-snapshot.ts';
@@ -25,7 +25,7 @@ import { backoffMs } from '../snapshot/pulse.ts';
 import { readAhead } from '../snapshot/read-ahead.ts';
 import { decodeRestoreMeta, RestoreFile, type RestoreMeta } from '../snapshot/restore-files.ts';
 import { assertNamed, partOf, soundSnapshots, type SnapshotFacts, type SnapshotSource } from '../snapshot/stored-snapshot.ts';
-import { FetchedSnapshots, type FetchedNow } from './fetched-snapshots.ts';
+import { FetchedSnapshots, filesOf, removeSnapshotFolder, type FetchedNow } from './fetched-snapshots.ts';
 import { GivenSnapshots } from './given-snapshots.ts';
 
 /** Loading holds the event loop no longer than this at a time, and goes on in the next turn. */
@@ -170,8 +170,7 @@ export class StoredSnapshots implements SnapshotInstaller {
 
   /** Newest first; of two at the same index the one on this disk. */
   async #candidates(base: LogBase, faults: string[]): Promise<Candidate[]> {
-    const found: Candidate[] = [];
-    found.push(...this.#local(base));
+    const found = this.#local(base);
     try {
       const store = await this.#openStore();
       const catalog = store === undefined ? undefined : await readCatalog(store, this.#options.clusterId);
@@ -215,9 +214,7 @@ export class StoredSnapshots implements SnapshotInstaller {
 
   /** What the reference names, if it is what it says. */
   async #manifestOf({ index, term, reference }: SnapshotReference): Promise<{ store: ObjectStore; manifest: SnapshotManifest; manifestBytes: Uint8Array; key: string }> {
-    const named = decodeReference(reference);
-    if (named === undefined) throw new OperationalError('SNAPSHOT', 'the snapshot is named in a way that this release does not know');
-    const { key, sha256 } = named;
+    const { key, sha256 } = namedManifest(reference);
     const store = await this.#openStore();
     if (store === undefined) throw new OperationalError('CONFIG', 'object-store: none is set on this node; name it, as on the other nodes');
     const bytes = (await store.head(key))?.bytes;
@@ -311,17 +308,12 @@ export class StoredSnapshots implements SnapshotInstaller {
     const index = this.#readLocalMeta()?.index;
     if (index === undefined || index >= base.index) return;
     const folder = path.join(dir, RestoreFile.folder);
-    // restore.json first: a folder without it is none.
-    for (const each of [path.join(dir, RestoreFile.meta), folder]) fs.rmSync(each, { recursive: true, force: true });
+    removeSnapshotFolder(folder);
     logger.info({ folder }, 'the snapshot that this node was restored from is removed: the log begins behind a later one');
   }
 
   #files(): SnapshotSource {
-    const file = (name: string): string => path.join(this.#options.dir, name);
-    return {
-      sidecar: () => fs.promises.readFile(file(RestoreFile.sidecar)),
-      rdb: () => fs.createReadStream(file(RestoreFile.rdb), { highWaterMark: 256 * KiB }) as AsyncIterable<Uint8Array>,
-    };
+    return filesOf(path.join(this.#options.dir, RestoreFile.sidecar), path.join(this.#options.dir, RestoreFile.rdb));
   }
 
   #objects(store: ObjectStore, manifest: SnapshotManifest, attempts: number): SnapshotSource {

@@ -53,27 +53,17 @@ export class Database extends KeyTable {
     assertKey(kStart, kEnd);
     assertExpiry(expiryMs);
     const { internals } = this;
-    const { dictionary, hasher, memory, records, access, versions } = internals;
+    const { dictionary, hasher, versions } = internals;
     const encoding = this.#encodingFor(value, vStart, vEnd);
     const hash = hasher.hash(key, kStart, kEnd);
     const length = encoding === Encoding.int ? 8 : vEnd - vStart;
     const isVolatile = expiryMs !== NO_EXPIRY;
-    const isExternal = length > INLINE_BYTES_MAX;
-    const block = isExternal ? records.allocateExternal(length, length > BIG_BYTES) : 0;
-    const h = memory.allocate(recordBytes(kEnd - kStart, isVolatile, isExternal ? 4 : length));
-    records.writeKey(h, hash, key, kStart, kEnd, isVolatile);
-    records.writeMeta(h, ValueType.string, encoding, isExternal, access.initial(), length);
-    if (isExternal) records.setExternal(h, block);
-    if (encoding === Encoding.int) records.setInteger(h, this.#int);
-    else records.write(h, value, vStart, vEnd);
+    const h = this.#newRecord(key, kStart, kEnd, hash, isVolatile, encoding, length);
     dictionary.append(this.keys, 0, h);
     internals.arrivals[internals.arrived++] = h;
-    if (isVolatile) {
-      this.addVolatile(h);
-      records.setDeadline(h, expiryMs);
-    } else versions.stampAbsent(hash, this.number);
-    this.add(h);
-    this.stamp(h);
+    if (isVolatile) this.addVolatile(h);
+    else versions.stampAbsent(hash, this.number);
+    this.#fill(h, encoding, value, vStart, vEnd, expiryMs);
   }
 
   setStringRaw(
@@ -171,8 +161,6 @@ export class Database extends KeyTable {
     const hash = hasher.hash(key, kStart, kEnd);
     const length = encoding === Encoding.int ? 8 : vEnd - vStart;
     const isVolatile = expiryMs !== NO_EXPIRY;
-    const isExternal = length > INLINE_BYTES_MAX;
-    const bytes = recordBytes(kEnd - kStart, isVolatile, isExternal ? 4 : length);
     let old = dictionary.find(this.keys, 0, hash, key, kStart, kEnd);
     if (old !== 0 && records.kind(old) !== undefined) {
       this.remove(old);
@@ -180,17 +168,15 @@ export class Database extends KeyTable {
     }
     let h = old;
     if (old === 0) {
-      const block = isExternal ? records.allocateExternal(length, length > BIG_BYTES) : 0;
-      h = memory.allocate(bytes);
-      records.writeKey(h, hash, key, kStart, kEnd, isVolatile);
-      records.writeMeta(h, ValueType.string, encoding, isExternal, access.initial(), length);
-      if (isExternal) records.setExternal(h, block);
+      h = this.#newRecord(key, kStart, kEnd, hash, isVolatile, encoding, length);
       dictionary.insert(this.keys, 0, h);
       if (isVolatile) this.addVolatile(h);
       else versions.stampAbsent(hash, this.number);
       this.internals.freeSomeDiscarded();
     } else {
       this.subtract(old);
+      const isExternal = length > INLINE_BYTES_MAX;
+      const bytes = recordBytes(kEnd - kStart, isVolatile, isExternal ? 4 : length);
       const clock = access.touched(records.clock(old));
       const block = isExternal ? this.#exchangeExternal(old, length) : this.#dropExternal(old);
       const wasVolatile = records.isVolatile(old);
@@ -210,12 +196,30 @@ export class Database extends KeyTable {
       }
       if (h !== old) memory.free(old);
     }
-    if (isVolatile) records.setDeadline(h, expiryMs);
+    this.#fill(h, encoding, value, vStart, vEnd, expiryMs);
+    return h;
+  }
+
+  /** A record for a string of `length` bytes, in no table yet; value and deadline are for `#fill`. */
+  #newRecord(key: Uint8Array, kStart: number, kEnd: number, hash: number, isVolatile: boolean, encoding: Encoding, length: number): Handle {
+    const { memory, records, access } = this.internals;
+    const isExternal = length > INLINE_BYTES_MAX;
+    const block = isExternal ? records.allocateExternal(length, length > BIG_BYTES) : 0;
+    const h = memory.allocate(recordBytes(kEnd - kStart, isVolatile, isExternal ? 4 : length));
+    records.writeKey(h, hash, key, kStart, kEnd, isVolatile);
+    records.writeMeta(h, ValueType.string, encoding, isExternal, access.initial(), length);
+    if (isExternal) records.setExternal(h, block);
+    return h;
+  }
+
+  /** The last step of a change: deadline and value, and the key counts with them. For an int the value is in `#int`. */
+  #fill(h: Handle, encoding: Encoding, value: Uint8Array, vStart: number, vEnd: number, expiryMs: number): void {
+    const { records } = this.internals;
+    if (expiryMs !== NO_EXPIRY) records.setDeadline(h, expiryMs);
     if (encoding === Encoding.int) records.setInteger(h, this.#int);
     else records.write(h, value, vStart, vEnd);
     this.add(h);
     this.stamp(h);
-    return h;
   }
 
   /** A block for an external value of `length` that takes the place of the value of `h`: its own if it has the size. */

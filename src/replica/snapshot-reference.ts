@@ -1,5 +1,6 @@
 // Where a snapshot is, as one node tells another: the bytes that Raft's snapshot message carries. JSON, {"key", "sha256"}: name of
 // the manifest in the object store, and its checksum. Valid: both are there, of their form.
+import { OperationalError } from '../base/errors.ts';
 import type { PublishedRecord } from '../commands/publishing.ts';
 
 export interface ManifestReference {
@@ -21,4 +22,11 @@ export function decodeReference(bytes: Uint8Array): ManifestReference | undefine
   } catch {
     return undefined;
   }
+}
+
+/** The same, throwing OperationalError for bytes that are none. */
+export function namedManifest(reference: Uint8Array): ManifestReference {
+  const named = decodeReference(reference);
+  if (named === undefined) throw new OperationalError('SNAPSHOT', 'the snapshot is named in a way that this release does not know');
+  return named;
 }
