@@ -7,8 +7,8 @@ import * as fs from 'node:fs';
 import { assert, must } from '../base/assert.ts';
 import { errorText } from '../base/errors.ts';
 import { MiB } from '../base/limits.ts';
-import { createSegment, prepareSegment } from './wal-segment.ts';
-import type { LogIdentity, Segment } from './wal-segment.ts';
+import { createSegment, prepareSegment, zerosFor } from './wal-segment.ts';
+import type { LogIdentity, Segment, Zeros } from './wal-segment.ts';
 
 /** Of a segment that is made at once, because the one that comes next is not ready: writing it takes a few milliseconds. */
 const HASTY_SEGMENT_BYTES = 1 * MiB;
@@ -30,6 +30,7 @@ export class SegmentStock {
   /** Place of the segment that is being prepared, or that could not be. */
   #preparing: number | undefined;
   #preparingEnded = Promise.resolve();
+  #zeros: Zeros | undefined;
   /** Their entries were cut; the first is being removed. */
   readonly #leaving: Segment[] = [];
   /** One could not be removed. */
@@ -79,7 +80,8 @@ export class SegmentStock {
     const isWanted = (): boolean => !this.#closed && this.#preparing === place;
     if (!isWanted()) return;
     try {
-      this.#prepared = await prepareSegment(this.#dir, place, this.#identity, this.#segmentBytes, isWanted);
+      this.#zeros ??= zerosFor(this.oldest.path);
+      this.#prepared = await prepareSegment(this.#dir, place, this.#identity, this.#segmentBytes, this.#zeros, isWanted);
     } catch (thrown) {
       // The segment is then made at once when it is needed; what still hinders that fails the append.
       this.#onTrouble?.(`${this.#dir}: the next segment cannot be made ahead of its use: ${errorText(thrown)}. When this one is full and that has not changed, this node stops acknowledging writes`);

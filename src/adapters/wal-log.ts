@@ -10,7 +10,7 @@
 //   state, base and named values. So the segments before it may go once their entries are cut.
 // - A cut's base is synced before a segment goes for it, and the oldest goes first.
 //
-// An append holds its thread for one write and one fdatasync. The consensus driver sends to its peers before it appends, so
+// An append holds its thread for one write past the page cache (wal-direct.ts), or a write and an fdatasync where that is not to be had. The consensus driver sends to its peers before it appends, so
 // their syncs run beside ours. `done` comes as a microtask: after append() and its caller have returned, before any other
 // event, in order, and without the turn of the event loop that setImmediate would cost. A big append goes to the thread pool in
 // slices instead, each synced, so that heartbeats pass between; what comes behind it queues, and what is queued is read
@@ -24,6 +24,7 @@ import { ENTRY_BYTES_MAX, KiB, MiB } from '../base/limits.ts';
 import { LOG_START, type LogBase } from '../base/log-base.ts';
 import { LogShape } from '../base/log-shape.ts';
 import type { HardState, LogAppend, LogStore } from '../ports/log-store.ts';
+import { DIRECT_BLOCK_BYTES, DirectWriter } from './wal-direct.ts';
 import type { EntryPlace, EntryPlaces } from './entry-places.ts';
 import { SegmentReader } from './segment-reader.ts';
 import { SegmentStock } from './segment-stock.ts';
@@ -124,6 +125,8 @@ class SegmentedLog implements WalLog {
   /** Entries that were handed over and are not on disk (yet, or after a failure ever), by index. */
   readonly #pending = new Map<number, Uint8Array>();
   #head = new Uint8Array(4 * KiB);
+  /** Undefined where the file system has no such thing. */
+  readonly #direct: DirectWriter | undefined;
   #closed = false;
 
   constructor(found: RecoveredLog, options: WalLogOptions) {
@@ -139,6 +142,7 @@ class SegmentedLog implements WalLog {
     this.#frameNumber = found.frameNumber;
     this.#written = found.state;
     this.#writtenValues = new Map(found.values);
+    this.#direct = DirectWriter.open(this.#active.path);
     this.#stock = new SegmentStock(options, options.segmentBytes ?? SEGMENT_BYTES, found.segments, found.prepared);
     this.#trim();
   }
@@ -261,13 +265,18 @@ class SegmentedLog implements WalLog {
   /** One frame, synced. */
   #write(job: Job): void {
     const { at, head } = this.#begin(job);
-    const { fd } = this.#active;
+    const { fd, path } = this.#active;
     const buffers = [head, ...job.entries];
     const bytes = head.length + bytesOf(job.entries);
-    const written = fs.writevSync(fd, buffers, at);
-    if (written < bytes) writeAll(fd, Buffer.concat(buffers).subarray(written), at + written);
+    // Within the file only: to make it longer is for the system's own cache.
+    const fits = at + bytes + DIRECT_BLOCK_BYTES <= this.#active.bytes;
+    const isDone = fits && this.#direct?.write(path, buffers, at, aligned(at + bytes)) === true;
+    if (!isDone) {
+      const written = fs.writevSync(fd, buffers, at);
+      if (written < bytes) writeAll(fd, Buffer.concat(buffers).subarray(written), at + written);
+    }
     this.#failpoints.beforeSync?.();
-    fs.fdatasyncSync(fd);
+    if (!isDone) fs.fdatasyncSync(fd);
     this.#wrote(job, at + head.length, at + bytes);
   }
 
@@ -386,6 +395,7 @@ class SegmentedLog implements WalLog {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#direct?.close();
     if (this.#queue.length === 0) this.#stock.close();
   }
 }

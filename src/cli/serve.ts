@@ -59,6 +59,8 @@ class Node {
   readonly #loaded: LoadedConfig;
   readonly #logger: PinoLogger;
   readonly #clock = new NodeClock();
+  /** Access clocks of keys are of seconds; the engine's cron reads the clock 20 times in each. */
+  readonly #accessClockMs = (): number => this.#clock.lastMonotonicMs;
   readonly #entropy = new NodeEntropy();
   readonly #startedMs = this.#clock.monotonicMs();
   #stopping = false;
@@ -172,7 +174,7 @@ class Node {
   }
 
   #makeMachine(): Machine {
-    return new Machine(new CommandTable(allCommands), this.#machineReport(), () => this.#clock.monotonicMs());
+    return new Machine(new CommandTable(allCommands), this.#machineReport(), this.#accessClockMs);
   }
 
   #machineReport(): MachineReport {
@@ -247,7 +249,7 @@ class Node {
       }),
       table: machine.table,
       report: this.#machineReport(),
-      accessClockMs: () => this.#clock.monotonicMs(),
+      accessClockMs: this.#accessClockMs,
       clock: this.#clock,
       logger: this.#logger,
       sums: () => new ThreadSums(),
