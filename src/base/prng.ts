@@ -6,13 +6,24 @@ export class Prng {
   #b = 0;
   #c = 0;
   #d = 0;
+  #seed = 0;
+  #stream = 0;
+  #isSeeded = false;
 
   constructor(seed: number, stream = 0) {
     this.reseed(seed, stream);
   }
 
-  /** Starts again from `seed` and `stream`, both taken modulo 2^53 (two 32-bit words each). Allocates nothing. */
+  /** Starts again from `seed` and `stream`, both taken modulo 2^53 (two 32-bit words each). Allocates nothing, and does nothing until a number is asked for. */
   reseed(seed: number, stream = 0): void {
+    this.#seed = seed;
+    this.#stream = stream;
+    this.#isSeeded = false;
+  }
+
+  #fill(): void {
+    const seed = this.#seed;
+    const stream = this.#stream;
     let state = (seed >>> 0) ^ Math.imul(Math.floor(seed / 0x1_0000_0000) >>> 0, 0x9e3779b1);
     state ^= Math.imul(stream >>> 0, 0x85ebca6b) ^ Math.imul(Math.floor(stream / 0x1_0000_0000) >>> 0, 0xc2b2ae35);
     // splitmix32 fills the four words.
@@ -27,10 +38,12 @@ export class Prng {
     this.#b = next();
     this.#c = next();
     this.#d = next() | 1;
+    this.#isSeeded = true;
   }
 
   /** A whole number in [0, 2^32). */
   uint32(): number {
+    if (!this.#isSeeded) this.#fill();
     const b = this.#b;
     const m = Math.imul(b, 5);
     const result = Math.imul((m << 7) | (m >>> 25), 9) >>> 0;

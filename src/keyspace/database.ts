@@ -6,7 +6,8 @@ import { BIG_BYTES } from '../memory/allocator.ts';
 import { copyBytes } from '../memory/bytes.ts';
 import { Int64 } from '../memory/integer.ts';
 import { assertExpiry, assertKey, KeyTable } from './key-table.ts';
-import { DIGEST_CHUNK_BYTES, INLINE_BYTES_MAX, NO_EXPIRY, recordBytes } from './record.ts';
+import { DIGEST_CHUNK_BYTES, digestChunks } from './record-digest.ts';
+import { INLINE_BYTES_MAX, NO_EXPIRY, recordBytes } from './record.ts';
 import { Encoding, type Handle, ValueType } from './types.ts';
 
 export type { ByteSpan, Handle } from './types.ts';
@@ -109,11 +110,11 @@ export class Database extends KeyTable {
     const length = this.#stringLength(h);
     const nextLength = length + vEnd - vStart;
     const firstChunk = Math.floor(length / DIGEST_CHUNK_BYTES);
-    this.subtractPart(h, firstChunk, chunks(length));
+    this.subtractPart(h, firstChunk, digestChunks(length));
     const next = this.#grow(h, length, nextLength);
     records.locate(next);
     copyBytes(value, vStart, vEnd, records.valueBytes, records.valueAt + length);
-    this.addPart(next, firstChunk, chunks(nextLength));
+    this.addPart(next, firstChunk, digestChunks(nextLength));
     this.stamp(next);
     return next;
   }
@@ -126,8 +127,8 @@ export class Database extends KeyTable {
     const end = offset + vEnd - vStart;
     const nextLength = Math.max(length, end);
     const firstChunk = Math.floor(Math.min(offset, length) / DIGEST_CHUNK_BYTES);
-    const lastChunk = chunks(end);
-    this.subtractPart(h, firstChunk, Math.min(lastChunk, chunks(length)));
+    const lastChunk = digestChunks(end);
+    this.subtractPart(h, firstChunk, Math.min(lastChunk, digestChunks(length)));
     const next = this.#grow(h, length, nextLength);
     records.locate(next);
     const { valueBytes, valueAt } = records;
@@ -166,6 +167,7 @@ export class Database extends KeyTable {
       this.remove(old);
       old = 0;
     }
+    if (old !== 0 && !isVolatile && this.#overwrite(old, kEnd - kStart, encoding, length, value, vStart, vEnd)) return old;
     let h = old;
     if (old === 0) {
       h = this.#newRecord(key, kStart, kEnd, hash, isVolatile, encoding, length);
@@ -198,6 +200,17 @@ export class Database extends KeyTable {
     }
     this.#fill(h, encoding, value, vStart, vEnd, expiryMs);
     return h;
+  }
+
+  /** The common case of `#put`: the value goes where the one before was. False where it must go elsewhere, or deadlines come in. */
+  #overwrite(h: Handle, keyLength: number, encoding: Encoding, length: number, value: Uint8Array, vStart: number, vEnd: number): boolean {
+    const { memory, records, access } = this.internals;
+    if (length > INLINE_BYTES_MAX || records.isExternal(h) || records.isVolatile(h)) return false;
+    if (memory.usableBytes(h) !== memory.roundUp(recordBytes(keyLength, false, length))) return false;
+    records.overwrite(h, encoding, access.touched(records.clock(h)), length, value, vStart, vEnd, this.#int);
+    this.addSum();
+    this.stamp(h);
+    return true;
   }
 
   /** A record for a string of `length` bytes, in no table yet; value and deadline are for `#fill`. */
@@ -282,10 +295,6 @@ export class Database extends KeyTable {
     if (records.encoding(h) !== Encoding.int) return records.length(h);
     return INT_TEXT_BYTES - records.integer(h).format(this.#text, INT_TEXT_BYTES);
   }
-}
-
-function chunks(length: number): number {
-  return Math.ceil(length / DIGEST_CHUNK_BYTES);
 }
 
 /** Room for a string that has grown to `length`: doubled up to a megabyte of spare; a big one is only backed where it is written. */

@@ -396,31 +396,36 @@ export class KeyTable {
   }
 
   protected add(h: Handle): void {
-    const { records } = this.internals;
-    records.digest(h);
-    this.#digestLow = (this.#digestLow + records.sum.low) | 0;
-    this.#digestHigh = (this.#digestHigh + records.sum.high) | 0;
+    this.internals.records.digests.of(h);
+    this.addSum();
   }
 
   protected subtract(h: Handle): void {
-    const { records } = this.internals;
-    records.digest(h);
-    this.#digestLow = (this.#digestLow - records.sum.low) | 0;
-    this.#digestHigh = (this.#digestHigh - records.sum.high) | 0;
+    this.internals.records.digests.of(h);
+    this.#subtractSum();
   }
 
   protected addPart(h: Handle, from: number, to: number): void {
-    const { records } = this.internals;
-    records.digestPart(h, from, to);
-    this.#digestLow = (this.#digestLow + records.sum.low) | 0;
-    this.#digestHigh = (this.#digestHigh + records.sum.high) | 0;
+    this.internals.records.digests.part(h, from, to);
+    this.addSum();
   }
 
   protected subtractPart(h: Handle, from: number, to: number): void {
-    const { records } = this.internals;
-    records.digestPart(h, from, to);
-    this.#digestLow = (this.#digestLow - records.sum.low) | 0;
-    this.#digestHigh = (this.#digestHigh - records.sum.high) | 0;
+    this.internals.records.digests.part(h, from, to);
+    this.#subtractSum();
+  }
+
+  /** Adds what was digested last. */
+  protected addSum(): void {
+    const { sum } = this.internals.records.digests;
+    this.#digestLow = (this.#digestLow + sum.low) | 0;
+    this.#digestHigh = (this.#digestHigh + sum.high) | 0;
+  }
+
+  #subtractSum(): void {
+    const { sum } = this.internals.records.digests;
+    this.#digestLow = (this.#digestLow - sum.low) | 0;
+    this.#digestHigh = (this.#digestHigh - sum.high) | 0;
   }
 }
 

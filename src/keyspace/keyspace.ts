@@ -294,9 +294,9 @@ export class Keyspace {
       let sumLow = 0;
       let sumHigh = 0;
       for (let i = 0; i < database.size; i++) {
-        records.digestSlow(database.at(i));
-        sumLow = (sumLow + records.sum.low) | 0;
-        sumHigh = (sumHigh + records.sum.high) | 0;
+        records.digests.slow(database.at(i));
+        sumLow = (sumLow + records.digests.sum.low) | 0;
+        sumHigh = (sumHigh + records.digests.sum.high) | 0;
       }
       lanes.seed(sumLow, sumHigh);
       lanes.word(database.number);

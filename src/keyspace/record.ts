@@ -25,15 +25,13 @@ import { BIG_BYTES, BLOCK_BYTES_MAX } from '../memory/allocator.ts';
 import { copyIn, copyWords } from '../memory/bytes.ts';
 import { KEY_LENGTH_LONG, KEY_LENGTH_SHIFT, KEY_WORD_MASK } from '../memory/member-table.ts';
 import { SEGMENT_SHIFT, UNIT_MASK } from '../memory/segments.ts';
-import { Lanes } from './digest.ts';
+import { RecordDigests, digestChunks } from './record-digest.ts';
 import { Int64 } from '../memory/integer.ts';
-import type { Encoding, Handle, ValueType } from './types.ts';
+import { Encoding, type Handle, type ValueType } from './types.ts';
 import {
   ROOT_BYTES_HIGH,
   ROOT_BYTES_LOW,
   ROOT_COUNT,
-  ROOT_DIGEST_HIGH,
-  ROOT_DIGEST_LOW,
   type ValueKind,
   ValueKinds,
 } from './value-kinds.ts';
@@ -57,9 +55,6 @@ export const NO_EXPIRY = -1;
 export const INLINE_BYTES_MAX = 1024;
 /** The longest key: it must fit in one block with its record. Callers check before the log. */
 export const KEY_BYTES_MAX = BLOCK_BYTES_MAX - 1 * MiB;
-/** Long strings are digested in chunks of this size, so that changing a few bytes digests few bytes. */
-export const DIGEST_CHUNK_BYTES = 4096;
-
 /** Elements freed at a time where all are freed at once. */
 const FREE_SLICE = 1024;
 
@@ -79,10 +74,7 @@ export class Records {
   valueBytes: Uint8Array;
   valueWords: Uint32Array;
   valueAt = 0;
-  /** Where `digest` and `digestSlow` leave their result. */
-  readonly sum = new Lanes();
-  readonly #lanes = new Lanes();
-  readonly #elements = new Lanes();
+  readonly digests: RecordDigests = new RecordDigests(this);
   readonly #int = new Int64();
 
   constructor(memory: Memory) {
@@ -101,6 +93,11 @@ export class Records {
 
   encoding(h: Handle): Encoding {
     return ((this.#word(h, META) >>> ENCODING_SHIFT) & 0xf) as Encoding;
+  }
+
+  /** Both as one number, as the digest takes them in. */
+  typeAndEncoding(h: Handle): number {
+    return this.#word(h, META) & (EXTERNAL - 1);
   }
 
   isExternal(h: Handle): boolean {
@@ -422,64 +419,20 @@ export class Records {
     this.addRootBytes(next, this.memory.usedBytes - before);
   }
 
-  /** Leaves in `sum` what this key adds to its database's digest. */
-  digest(h: Handle): void {
-    this.digestPart(h, 0, Math.ceil(this.length(h) / DIGEST_CHUNK_BYTES));
-  }
-
-  /** The same, with a rooted value's elements digested anew. */
-  digestSlow(h: Handle): void {
-    const kind = this.kind(h);
-    if (kind === undefined) return this.digest(h);
-    const elements = this.#elements;
-    elements.seed(0, 0);
-    const words = this.rootWords(h);
-    const root = this.rootAt(h);
-    kind.digestElements(words, root, elements);
-    const low = words[root + ROOT_DIGEST_LOW]!;
-    const high = words[root + ROOT_DIGEST_HIGH]!;
-    words[root + ROOT_DIGEST_LOW] = elements.low;
-    words[root + ROOT_DIGEST_HIGH] = elements.high;
-    this.digest(h);
-    words[root + ROOT_DIGEST_LOW] = low;
-    words[root + ROOT_DIGEST_HIGH] = high;
-  }
-
-  /** The same, of the value only chunks [from, to): what a change confined to them takes from the digest and adds to it. */
-  digestPart(h: Handle, from: number, to: number): void {
-    const words = this.memory.words[h >>> SEGMENT_SHIFT]!;
-    const meta = this.#word(h, META);
-    const length = this.length(h);
-    const lanes = this.#lanes;
-    const keyLength = this.keyLength(h);
-    lanes.seed(0x243f6a88, 0x85a308d3);
-    lanes.bytes(words, this.keyAt(h) >>> 2, keyLength);
-    lanes.close(keyLength);
-    const keyLow = lanes.low;
-    const keyHigh = lanes.high;
-    lanes.word(meta & 0x7f);
-    lanes.word(length);
-    if (this.isVolatile(h)) {
-      const word = (h & UNIT_MASK) << 1;
-      lanes.word(words[word + DEADLINE]!);
-      lanes.word(words[word + DEADLINE + 1]!);
-      lanes.close(2);
-    } else lanes.close(1);
-    let low = lanes.low;
-    let high = lanes.high;
-    this.locate(h);
-    // Of a root, whatever its length, only the count and the elements' sum.
-    const digested = this.kinds.of(meta) === undefined ? length : ROOT_BYTES_LOW * 4;
-    for (let chunk = from; chunk < to; chunk++) {
-      const at = chunk * DIGEST_CHUNK_BYTES;
-      const bytes = Math.min(DIGEST_CHUNK_BYTES, digested - at);
-      lanes.seed(keyLow ^ Math.imul(chunk + 1, 0x13198a2f), (keyHigh + Math.imul(chunk + 1, 0x03707345)) | 0);
-      lanes.bytes(this.valueWords, (this.valueAt + at) >>> 2, bytes);
-      lanes.close(bytes);
-      low = (low + lanes.low) | 0;
-      high = (high + lanes.high) | 0;
-    }
-    this.sum.seed(low, high);
+  /**
+   * Overwrites the value by one that its block has room for, both inline and without a deadline: bytes, or `int` where the encoding says
+   * so. Leaves in the digests' sum what that adds, for which the key is looked at once.
+   */
+  overwrite(h: Handle, encoding: Encoding, clock: number, length: number, value: Uint8Array, start: number, end: number, int: Int64): void {
+    const { digests } = this;
+    digests.key(h);
+    digests.underKey(h, 0, digestChunks(this.length(h)));
+    const { low, high } = digests.sum;
+    this.writeMeta(h, this.type(h), encoding, false, clock, length);
+    if (encoding === Encoding.int) this.setInteger(h, int);
+    else copyIn(value, start, end, this.valueBytes, this.valueWords, this.valueAt);
+    digests.underKey(h, 0, digestChunks(length));
+    digests.sum.seed(digests.sum.low - low, digests.sum.high - high);
   }
 
   #word(h: Handle, word: number): number {

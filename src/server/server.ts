@@ -27,6 +27,7 @@ import type { Config } from './config.ts';
 import { expiredKey, Maintenance, type ExpiredKey } from './maintenance.ts';
 import { NodePort } from './node-port.ts';
 import { Session } from './session.ts';
+import { Sessions } from './sessions.ts';
 import { Stats } from './stats.ts';
 import type { QueuedCommands } from './transaction.ts';
 
@@ -75,7 +76,7 @@ export class Server implements EngineHost, ClientEvents {
   /** Output buffers, shared by all sessions. */
   readonly replyPool = new ReplyPool();
   readonly log: Logger;
-  readonly sessions = new Map<number, Session>();
+  readonly sessions = new Sessions();
   readonly #bySocket = new Map<ClientSocket, Session>();
   #engine: Engine | undefined;
   #maintenance: Maintenance | undefined;
@@ -311,9 +312,7 @@ export class Server implements EngineHost, ClientEvents {
   runReadOnlyExec(session: Session, queued: QueuedCommands, reply: Reply, timeMs: number, db: number): boolean {
     const context = this.#prepare(session, reply, timeMs, db);
     const mark = markOf(reply);
-    const changed = queued.watched.some(
-      ({ db: number, key, version }) => this.keyspace.version(number, key, 0, key.length, context.nowMs) !== version,
-    );
+    const changed = queued.watched.some(({ db: number, key, version }) => this.keyspace.version(number, key, 0, key.length, context.nowMs) !== version);
     if (changed || (queued.watched.length > 0 && queued.watchedAt < this.engine.machine.lastCheckpointIndex)) {
       reply.nullArray();
       return false;

@@ -7,7 +7,8 @@ import { FRAME_HEADER_BYTES as WAL_FRAME_HEADER_BYTES } from '../../src/adapters
 import { ENTRY_FORMAT_VERSION, ENTRY_HEADER_BYTES, EntryKind } from '../../src/base/entry.ts';
 import * as limits from '../../src/base/limits.ts';
 import { REPLICATED_SETTING_NAMES } from '../../src/commands/replicated-settings.ts';
-import { DIGEST_CHUNK_BYTES, INLINE_BYTES_MAX, KEY_BYTES_MAX } from '../../src/keyspace/record.ts';
+import { DIGEST_CHUNK_BYTES } from '../../src/keyspace/record-digest.ts';
+import { INLINE_BYTES_MAX, KEY_BYTES_MAX } from '../../src/keyspace/record.ts';
 import { MACHINE_VERSION } from '../../src/machine/machine.ts';
 import { RECORD_HEADER_BYTES, RecordKind } from '../../src/machine/record-codec.ts';
 import { BIG_BYTES } from '../../src/memory/allocator.ts';
