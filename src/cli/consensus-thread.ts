@@ -9,6 +9,7 @@ import type { MemberAddress } from '../base/configuration.ts';
 import { errorText, OperationalError } from '../base/errors.ts';
 import type { LogBase } from '../base/log-base.ts';
 import { openDataDir, setDamagedLogAside, type DataDir, type DataDirIdentity } from '../adapters/data-dir.ts';
+import { discard } from '../adapters/discard.ts';
 import { PinoLogger, type LoggerOptions } from '../adapters/logger.ts';
 import { noPeers } from '../adapters/no-peers.ts';
 import { NodeClock } from '../adapters/node-clock.ts';
@@ -177,6 +178,7 @@ async function main(): Promise<void> {
     transport: peers ?? noPeers,
     observers: peers,
     link: new PortConsensusLink(data.link),
+    discard,
     clock: new NodeClock(),
     cell: new SharedCellWriter(data.cell),
     logger,

@@ -46,6 +46,8 @@ const GOODBYE_MS = 200;
 const V8_FLAGS = ['--no-parallel-scavenge', '--heap-growing-percent=200'];
 /** With peers entries stay longer, and there is more to collect: a few tens of MiB for some percent of CPU. */
 const V8_FLAGS_AMONG_PEERS = ['--heap-growing-percent=500'];
+/** Of the consensus thread's heap where it is alone: what it allocates are small objects that die at once, and entries that are discarded. */
+const YOUNG_MIB_ALONE = 4;
 
 /** Runs a node until it is stopped; the process ends in here. */
 export async function serve(file: string | undefined, directives: readonly string[]): Promise<void> {
@@ -122,9 +124,11 @@ class Node {
 
   #startConsensus(cell: SharedArrayBuffer, link: MessagePort): Promise<ConsensusReady> {
     const entry = import.meta.url.endsWith('.ts') ? './consensus-thread.ts' : './consensus-thread.js';
+    const isAlone = this.#loaded.values.peers.length === 0;
     const worker = new Worker(new URL(entry, import.meta.url), {
       workerData: this.#threadData(cell, link),
       transferList: [link],
+      ...(isAlone ? { resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB_ALONE } } : {}),
     });
     worker.on('error', (error) => die(this.#logger, `the consensus thread died: ${error.stack ?? error.message}`));
     worker.on('exit', (code) => {

@@ -1,24 +1,41 @@
 // The log as Raft reads it: the log store with its newest entries kept in memory, so that replication and apply do
 // not go to disk for what was just appended. Owns the cache; the store stays the truth.
-// What must hold: the cache is a suffix of the log [first cached, lastIndex], without gaps.
-import { entryIndex, entryKind, entryTerm } from '../base/entry.ts';
+//
+// What must hold:
+// - The cache is a suffix of the log [first cached, lastIndex], without gaps.
+// - An entry is discarded only once it is on disk and out of the cache, and if nobody can have it: no message to a peer, no
+//   answer to an observer.
+import { EntryKind, entryIndex, entryKind, entryTerm } from '../base/entry.ts';
 import { must } from '../base/assert.ts';
+import { LOG_CACHE_ALONE_BYTES, LOG_CACHE_BYTES } from '../base/limits.ts';
 import type { LogBase } from '../base/log-base.ts';
 import type { HardState, LogAppend, LogStore } from '../ports/log-store.ts';
 import type { Entry, RaftStorage } from '../raft/types.ts';
 
+/** Whom entries may go to; a part of RaftNode. */
+export interface Company {
+  readonly isSingleVoter: boolean;
+  readonly configuration: { readonly members: readonly unknown[] };
+}
+
 export class CachedLog implements RaftStorage {
   readonly #store: LogStore;
-  readonly #cacheBytesMax: () => number;
+  readonly #company: () => Company;
+  readonly #discard: (bytes: Uint8Array) => void;
   /** Entries [#cache[#head].index, lastIndex]; before #head nothing, so that what was evicted is not kept. */
   #cache: (Entry | undefined)[] = [];
   #head = 0;
   #cacheBytes = 0;
+  /** Up to there the store has what it was given. */
+  #persistedIndex = 0;
+  /** Up to there others may have entries. */
+  #sharedIndex = 0;
 
-  /** `cacheBytesMax` is asked at each append. */
-  constructor(store: LogStore, cacheBytesMax: () => number) {
+  /** `company` is asked at each append. `discard` gives the memory of an entry back at once. */
+  constructor(store: LogStore, company: () => Company, discard: (bytes: Uint8Array) => void) {
     this.#store = store;
-    this.#cacheBytesMax = cacheBytesMax;
+    this.#company = company;
+    this.#discard = discard;
   }
 
   get hardState(): HardState {
@@ -42,6 +59,13 @@ export class CachedLog implements RaftStorage {
   }
 
   entries(from: number, to: number, bytesMax: number): readonly Entry[] {
+    const entries = this.look(from, to, bytesMax);
+    this.#share(entries);
+    return entries;
+  }
+
+  /** The same, for who keeps none of them. */
+  look(from: number, to: number, bytesMax: number): readonly Entry[] {
     const first = this.#cache[this.#head];
     if (first === undefined || from < first.index) {
       return this.#store.read(from, to, bytesMax).map(entryOf);
@@ -68,7 +92,13 @@ export class CachedLog implements RaftStorage {
       }
       this.#evict();
     }
-    this.#store.append(append, done);
+    this.#shareWithMembers(entries);
+    this.#store.append(append, (error) => {
+      if (error === undefined && entries.length > 0) this.#persistedIndex = must(entries.at(-1)).index;
+      // Until it is on disk the core has it at hand, and a member may have come meanwhile.
+      this.#shareWithMembers(entries);
+      done(error);
+    });
   }
 
   /** Entries up to `to` are no longer needed; those that are in the cache go as newer ones come. */
@@ -95,6 +125,15 @@ export class CachedLog implements RaftStorage {
     return this.#store.sizeBytes();
   }
 
+  /** Appended where there are others, they may get them from the core's hands. */
+  #shareWithMembers(entries: readonly Entry[]): void {
+    if (this.#company().configuration.members.length !== 1) this.#share(entries);
+  }
+
+  #share(entries: readonly Entry[]): void {
+    this.#sharedIndex = Math.max(this.#sharedIndex, entries.at(-1)?.index ?? 0);
+  }
+
   /** Forgets cached entries from `index` on, and all of them if `index` does not follow the cache. */
   #cut(index: number): void {
     const first = this.#cache[this.#head];
@@ -112,10 +151,14 @@ export class CachedLog implements RaftStorage {
   }
 
   #evict(): void {
-    const bytesMax = this.#cacheBytesMax();
+    const bytesMax = this.#company().isSingleVoter ? LOG_CACHE_ALONE_BYTES : LOG_CACHE_BYTES;
     while (this.#cacheBytes > bytesMax && this.#cache.length - this.#head > 1) {
-      this.#cacheBytes -= must(this.#cache[this.#head]).bytes.length;
+      const { index, kind, bytes } = must(this.#cache[this.#head]);
+      this.#cacheBytes -= bytes.length;
       this.#cache[this.#head++] = undefined;
+      const isOurs = index > this.#sharedIndex && index <= this.#persistedIndex;
+      // What the others say is remembered here and there, and they are rare.
+      if (isOurs && kind === EntryKind.commands) this.#discard(bytes);
     }
     // Compact the array once the dead part outweighs the live one: amortised O(1).
     if (this.#head > 1024 && this.#head * 2 > this.#cache.length) {

@@ -25,6 +25,8 @@ export interface ConsensusOptions {
   /** Those who follow the log and are no members; without it there are none. */
   readonly observers?: ObserverTransport | undefined;
   readonly link: ConsensusLink;
+  /** Gives the memory of an entry that nobody has any more back at once. */
+  readonly discard: (bytes: Uint8Array) => void;
   readonly clock: Clock;
   readonly cell: LeaseCellWriter;
   readonly logger: Logger;

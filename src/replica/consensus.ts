@@ -9,7 +9,7 @@ import { must } from '../base/assert.ts';
 import type { ConfigurationAt } from '../base/configuration.ts';
 import { EntryKind, entryTimeMs } from '../base/entry.ts';
 import { errorText } from '../base/errors.ts';
-import { APPEND_MESSAGE_BYTES_MAX, APPLY_WINDOW_BYTES, LOG_CACHE_ALONE_BYTES, LOG_CACHE_BYTES } from '../base/limits.ts';
+import { APPEND_MESSAGE_BYTES_MAX, APPLY_WINDOW_BYTES } from '../base/limits.ts';
 import type { LogBase } from '../base/log-base.ts';
 import type { CommittedEntry, EngineMessage } from '../ports/link.ts';
 import type { PeerIdentity } from '../ports/transport.ts';
@@ -61,7 +61,7 @@ export class Consensus {
 
   constructor(options: ConsensusOptions) {
     this.#options = options;
-    this.#log = new CachedLog(options.store, () => (this.#raft.isSingleVoter ? LOG_CACHE_ALONE_BYTES : LOG_CACHE_BYTES));
+    this.#log = new CachedLog(options.store, () => this.#raft, options.discard);
     this.#delivered = options.store.base.index;
     this.#raft = new RaftNode(raftConfig(options, this.#log));
     this.#roster = new Roster({ localAddress: (member) => member, ...options, raft: this.#raft });
@@ -450,7 +450,7 @@ export class Consensus {
   #deliver(): void {
     while (!this.#raft.loading && this.#delivered < this.#commit && this.#unappliedBytes < APPLY_WINDOW_BYTES) {
       const from = this.#delivered + 1;
-      const entries = this.#log.entries(from, this.#commit, APPEND_MESSAGE_BYTES_MAX);
+      const entries = this.#log.look(from, this.#commit, APPEND_MESSAGE_BYTES_MAX);
       const out: CommittedEntry[] = [];
       const committedMs = this.#proposals.isEmpty ? 0 : this.#now();
       for (const entry of entries) {

@@ -111,6 +111,7 @@ export class Follower {
     prepare(this.store);
     const silent = (): void => undefined;
     this.consensus = new Consensus({
+      discard: silent,
       ...options,
       id: 1,
       incarnation: '01'.repeat(16),

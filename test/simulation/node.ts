@@ -174,6 +174,8 @@ export class Life {
       logKeepBytesMax: keepBytesMax,
       transport: this.transport,
       link: node.bugs.link?.(link.consensus) ?? link.consensus,
+      // Whoever still has it reads nonsense.
+      discard: (bytes) => bytes.fill(0xdd),
       clock: this.consensusThread.clock,
       cell: this.cell,
       random: (bound) => prng.below(bound),

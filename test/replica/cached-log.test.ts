@@ -1,0 +1,88 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { EntryKind, makeEntry, sealEntry } from '../../src/base/entry.ts';
+import { LOG_CACHE_ALONE_BYTES } from '../../src/base/limits.ts';
+import { CachedLog, entryOf } from '../../src/replica/cached-log.ts';
+import type { Entry } from '../../src/raft/types.ts';
+import { MemoryStore } from './one-consensus.ts';
+import { StepClock } from './step-clock.ts';
+
+/** One has room in the cache of a node alone, two have not. */
+const RECORD_BYTES = Math.ceil((LOG_CACHE_ALONE_BYTES * 2) / 3);
+
+describe('what the cache does with entries that it has no room for', () => {
+  let clock: StepClock;
+  let members: number;
+  let discarded: number[];
+  let log: CachedLog;
+  let all: Map<Uint8Array, number>;
+
+  beforeEach(() => {
+    clock = new StepClock();
+    members = 1;
+    discarded = [];
+    all = new Map();
+    const company = () => ({ isSingleVoter: true, configuration: { members: Array.from({ length: members }) } });
+    log = new CachedLog(new MemoryStore(clock), company, (bytes) => discarded.push(all.get(bytes)!));
+  });
+
+  function entry(index: number, kind: EntryKind = EntryKind.commands): Entry {
+    const bytes = makeEntry(kind, 1, 1, index, new Uint8Array(RECORD_BYTES));
+    sealEntry(bytes, 1, index, index);
+    all.set(bytes, index);
+    return entryOf(bytes);
+  }
+
+  const append = (...entries: Entry[]): void => log.append({ entries: entries.map(({ bytes }) => bytes) }, entries, () => undefined);
+
+  /** Appends entries [from, to] one by one, each on disk before the next. */
+  function write(from: number, to: number): void {
+    for (let index = from; index <= to; index++) {
+      append(entry(index));
+      clock.pass(1);
+    }
+  }
+
+  test('those on disk are discarded, the last stays', () => {
+    write(1, 4);
+    expect(discarded).toEqual([1, 2, 3]);
+  });
+
+  test('those that the store still needs are not', () => {
+    append(entry(1));
+    append(entry(2));
+    expect(discarded).toEqual([]);
+    clock.pass(1);
+    write(3, 4);
+    expect(discarded).toEqual([2, 3]);
+  });
+
+  test('those that somebody was given are not; a look leaves nothing behind', () => {
+    write(1, 2);
+    log.entries(2, 2, 1000);
+    write(3, 3);
+    log.look(3, 3, 1000);
+    write(4, 5);
+    expect(discarded).toEqual([1, 3, 4]);
+  });
+
+  test('those that were appended, or were on their way to the disk, while there were other members are not', () => {
+    write(1, 1);
+    members = 2;
+    append(entry(2));
+    members = 1;
+    clock.pass(1);
+    append(entry(3));
+    members = 2;
+    clock.pass(1);
+    members = 1;
+    write(4, 6);
+    expect(discarded).toEqual([1, 4, 5]);
+  });
+
+  test('those of other kinds than commands are not', () => {
+    append(entry(1, EntryKind.membership));
+    clock.pass(1);
+    write(2, 3);
+    expect(discarded).toEqual([2]);
+  });
+});
