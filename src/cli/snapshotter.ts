@@ -17,7 +17,7 @@ import type { ConfigValues } from '../server/config-directives.ts';
 import { loadConfig } from '../server/config-file.ts';
 import { decodeRestoreMeta, RestoreFile } from '../snapshot/restore-files.ts';
 import { Snapshotter } from '../snapshot/snapshotter.ts';
-import type { Seed, SnapshotterRules } from '../snapshot/snapshotter-run.ts';
+import type { Seed, SnapshotterRules } from '../snapshot/snapshotter-options.ts';
 import { membersOf, type Member } from './cluster-layout.ts';
 import { nodeConfigFiles } from './config-files.ts';
 import type { RespAddress } from './resp-client.ts';

@@ -10,7 +10,7 @@ import { silentLogger } from '../snapshot/log-model.ts';
 
 const PROGRESS: SnapshotterProgress = {
   state: 'following', appliedIndex: 1, archivedIndex: 1, commitIndex: 1, archiveLagMs: 0, bytesDone: 0, bytesTotal: 0, logBytes: 0,
-  snapshotIndex: 0, snapshotMs: 0, snapshotBytes: 0, snapshotKeys: 0, fault: '',
+  checkpointBehind: 0, snapshotIndex: 0, snapshotMs: 0, snapshotBytes: 0, snapshotKeys: 0, fault: '',
 };
 const SNAPSHOT = { index: 7, term: 1, manifestKey: 'k', manifestSha256: 'ab'.repeat(32), digest: '0123456789abcdef' };
 

@@ -31,6 +31,8 @@ export class LogModel {
   timeMs = START_MS;
   orders: SnapshotterOrders = { snapshotIndexMin: 0 };
   progress: SnapshotterProgress | undefined;
+  /** When it is asked for one. */
+  givesCheckpoints = true;
   readonly #random: Prng;
   #commands: { db: number; words: readonly unknown[] }[] = [];
   readonly #wakers = new Set<() => void>();
@@ -63,21 +65,20 @@ export class LogModel {
   }
 
   run(db: number, words: readonly unknown[]): void {
-    this.#records((builder) => {
-      builder.begin(RecordKind.command, 2, db, ORIGIN, 1, 1);
-      const bytes = resp(words);
-      builder.put(bytes, 0, bytes.length);
-    });
+    this.#records((builder) => putCommand(builder, db, words));
   }
 
-  /** With the digest of the last one, as a leader writes it, or with another. */
-  checkpoint(wrongBy = 0): void {
+  /** With the digest of the last one, as a leader writes it, or with another, or naming one before the last, and maybe with a command behind it. */
+  checkpoint({ wrongBy = 0, previous, then }: { readonly wrongBy?: number; readonly previous?: number; readonly then?: readonly unknown[] } = {}): void {
     const { index, digest } = this.machine.checkpoint;
     this.#records((builder) => {
       builder.begin(RecordKind.checkpoint, 2, 0, ORIGIN, 0, 1);
-      builder.uint53(index);
+      builder.uint53(previous ?? index);
       builder.uint32((digest.low ^ wrongBy) >>> 0);
       builder.uint32(digest.high);
+      if (then === undefined) return;
+      builder.end();
+      putCommand(builder, 0, then);
     }, wrongBy !== 0);
   }
 
@@ -146,9 +147,18 @@ export class LogModel {
     report: async (progress) => {
       await Promise.resolve();
       this.progress = progress;
+      // As the leader does.
+      const { checkpointBehind } = progress;
+      if (this.givesCheckpoints && checkpointBehind >= Math.max(1, this.machine.lastCheckpointIndex)) this.checkpoint();
       return this.orders;
     },
   };
+}
+
+function putCommand(builder: RecordBuilder, db: number, words: readonly unknown[]): void {
+  builder.begin(RecordKind.command, 2, db, ORIGIN, 1, 1);
+  const bytes = resp(words);
+  builder.put(bytes, 0, bytes.length);
 }
 
 export function resp(words: readonly unknown[]): Buffer {
