@@ -1,4 +1,5 @@
 // What a snapshotter is made with.
+import type { MemberAddress } from '../base/configuration.ts';
 import type { CommandTable } from '../commands/table.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Entropy } from '../ports/entropy.ts';
@@ -37,6 +38,8 @@ export interface SnapshotterOptions {
   /** In hex. */
   readonly sha256: (bytes: Uint8Array) => string;
   readonly rules: SnapshotterRules;
+  /** Who the members are now, by the log: whom to follow, and to talk with. */
+  readonly membersChanged?: (members: readonly MemberAddress[]) => void;
   /** Asked for where the store has no snapshot. */
   readonly seed?: () => Promise<Seed | undefined>;
 }

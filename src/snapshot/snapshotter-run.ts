@@ -8,6 +8,7 @@ import type { PublishedSnapshot, SnapshotterProgress, SnapshotterState } from '.
 import { Archiver } from './archiver.ts';
 import { type Catalog, hasManifest, manifestKey, readCatalog, segmentChain, snapshotFolder } from './catalog.ts';
 import { AwaitedCheckpoint } from './checkpoints.ts';
+import { LogMembers } from './log-members.ts';
 import { encodeManifest, type SnapshotManifest } from './manifest.ts';
 import { backoffMs, isStoreTrouble, Pulse, Retries, Stopped } from './pulse.ts';
 import { applyEntry, ReplayReport, upkeep } from './replay.ts';
@@ -59,6 +60,7 @@ export class SnapshotterRun {
   readonly #report: ReplayReport;
   readonly #schedule: SnapshotSchedule;
   readonly #retention: Retention;
+  readonly #members: LogMembers;
   #feed: LogFeed | undefined;
   #archiver: Archiver | undefined;
   #sameLog: SameLog | undefined;
@@ -88,6 +90,7 @@ export class SnapshotterRun {
     this.#report = new ReplayReport(logger);
     this.#schedule = new SnapshotSchedule(rules);
     this.#schedule.notBeforeMs = memory.notBeforeMs;
+    this.#members = new LogMembers(options.membersChanged ?? (() => {}));
     this.#retention = new Retention({ store, clusterId, logger, clock, pulse: this.#pulse, rules: rules.retention });
   }
 
@@ -219,6 +222,7 @@ export class SnapshotterRun {
   #note(machine: Machine): void {
     this.#appliedIndex = machine.appliedIndex;
     this.#publishedIndex = Math.max(this.#publishedIndex, machine.publishing.index);
+    this.#members.know(machine.configuration);
   }
 
   // The tasks.
@@ -230,10 +234,12 @@ export class SnapshotterRun {
     const sameLog = must(this.#sameLog);
     await sameLog.prove(feed, `what ${this.#options.store.location} has of cluster ${this.#options.clusterId}`);
     if (!sameLog.proven) return;
+    this.#members.prove();
     this.#pulse.fire();
     try {
       for await (const { entries, commitIndex } of feed.entries(archiver.receivedIndex + 1)) {
         this.#commitIndex = Math.max(this.#commitIndex, commitIndex);
+        this.#members.seen(entries);
         await archiver.add(entries);
         archiver.flush(this.#awaited.seen(entries));
       }

@@ -1,4 +1,5 @@
 // A cluster's committed log with a machine that applies it as it grows, and what a snapshotter sees of it: feed and publisher.
+import { encodeConfiguration } from '../../src/base/configuration.ts';
 import { EntryKind, makeEntry, sealEntry } from '../../src/base/entry.ts';
 import { OperationalError } from '../../src/base/errors.ts';
 import type { Prng } from '../../src/base/prng.ts';
@@ -66,6 +67,12 @@ export class LogModel {
 
   run(db: number, words: readonly unknown[]): void {
     this.#records((builder) => putCommand(builder, db, words));
+  }
+
+  /** An entry that says that these are the members. */
+  configure(...names: readonly string[]): void {
+    const members = names.map((name) => ({ id: Number(name.slice(1)), name, host: name, peerPort: 1, clientPort: 2 }));
+    this.#append(encodeConfiguration({ lastId: 9, members, voters: members.map(({ id }) => id), outgoing: [], learners: [] }));
   }
 
   /** With the digest of the last one, as a leader writes it, or with another, or naming one before the last, and maybe with a command behind it. */

@@ -1,6 +1,7 @@
 // The snapshotter over a log that grows and a store that fails or crashes the process at every step in turn.
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
+import type { MemberAddress } from '../../src/base/configuration.ts';
 import { OperationalError } from '../../src/base/errors.ts';
 import { Prng } from '../../src/base/prng.ts';
 import { allCommands } from '../../src/commands/all.ts';
@@ -317,6 +318,40 @@ describe('the snapshotter', () => {
     expect(log.published.length).toBe(1);
     await world.check();
     await world.stop(started);
+  });
+
+  test('tells who the members are as soon as the log says it, and at its start from what is archived', async () => {
+    const world = new World(freshSeed());
+    const told: string[] = [];
+    const membersChanged = (members: readonly MemberAddress[]): void => void told.push(members.map(({ name }) => name).join(' '));
+    let isStuck = false;
+    const { store } = world;
+    const sticking = withPut(store, (key, source, options) => (isStuck ? new Promise(() => {}) : store.put(key, source, options)));
+    let started = world.start(sticking, world.log.publisher, { membersChanged });
+    world.log.write(10);
+    world.log.configure('n1', 'n2');
+    world.order();
+    await world.until('published', started, () => world.publishedIndex > 0);
+    expect(told).toEqual(['n1 n2']);
+    await world.until('archived', started, () => world.log.progress?.archivedIndex === world.log.lastIndex);
+    // Also while nothing can be archived, and so nothing is applied.
+    isStuck = true;
+    world.log.configure('n2', 'n3');
+    await world.until('told', started, () => told.length === 2);
+    await world.stop(started);
+    // From the snapshot, then from the log.
+    isStuck = false;
+    started = world.start(sticking, world.log.publisher, { membersChanged });
+    await world.until('told', started, () => told.length === 4);
+    expect(told).toEqual(['n1 n2', 'n2 n3', 'n1 n2', 'n2 n3']);
+    await world.stop(started);
+    // The members of another cluster with the same id are nobody's business.
+    const anew = new LogModel(new Prng(freshSeed()));
+    anew.write(5);
+    const another = world.start(store, anew.publisher, { openFeed: () => anew.feed(), membersChanged });
+    await world.until('told', another, () => /reaches to entry/.test(anew.progress?.fault ?? ''));
+    expect(told.length).toBe(4);
+    await world.stop(another);
   });
 
   test('a log that was cut behind the archive ends it and says what to do; one with a seed goes on from there', async () => {
