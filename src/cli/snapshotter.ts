@@ -15,11 +15,12 @@ import { CommandTable } from '../commands/table.ts';
 import type { SnapshotterProgress } from '../ports/publisher.ts';
 import type { ConfigValues } from '../server/config-directives.ts';
 import { loadConfig } from '../server/config-file.ts';
-import { decodeRestoreMeta, RestoreFile } from '../snapshot/restore-files.ts';
+import { RestoreFile } from '../snapshot/restore-files.ts';
 import { Snapshotter } from '../snapshot/snapshotter.ts';
 import type { Seed, SnapshotterRules } from '../snapshot/snapshotter-options.ts';
 import { nodeConfigFiles } from './config-files.ts';
 import { RespPublisher } from './resp-publisher.ts';
+import { filesOf, readMeta } from './snapshot-files.ts';
 import { SnapshotterMembers } from './snapshotter-members.ts';
 import { clusterIdOf, encryptionKeyId, openConfiguredStore } from './store-options.ts';
 import { bar, ProgressLine, sizeText } from './terminal.ts';
@@ -71,7 +72,7 @@ export async function snapshotter(file: string | undefined, directives: readonly
       publisher.setAddresses(members.clients);
       if (members.names !== before) logger.info({ members: members.names }, 'the log says who the members are');
     },
-    seed: () => seedIn(values.dir, clusterId),
+    seed: () => Promise.resolve().then(() => seedIn(values.dir, clusterId)),
   });
   const end = (code: number): never => process.exit(code);
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => end(0));
@@ -104,22 +105,11 @@ function rulesOf(values: Readonly<ConfigValues>): SnapshotterRules {
 }
 
 /** The snapshot that the data directory began from, if `holdfast restore` made it. */
-async function seedIn(dir: string, wanted: string): Promise<Seed | undefined> {
-  const meta = path.join(dir, RestoreFile.meta);
-  const text = await fs.promises.readFile(meta, 'utf8').catch((thrown: NodeJS.ErrnoException) => {
-    if (thrown.code === 'ENOENT') return undefined;
-    throw new OperationalError('DATA_DIR', `${meta} cannot be read: ${thrown.message}`, { cause: thrown });
-  });
-  if (text === undefined) return undefined;
-  const { clusterId, index, term, digest } = decodeRestoreMeta(text, meta);
-  if (clusterId !== wanted) return undefined;
-  return {
-    index, term, digest,
-    source: {
-      sidecar: () => fs.promises.readFile(path.join(dir, RestoreFile.sidecar)),
-      rdb: () => fs.createReadStream(path.join(dir, RestoreFile.rdb), { highWaterMark: 1024 * 1024 }),
-    },
-  };
+function seedIn(dir: string, wanted: string): Seed | undefined {
+  const meta = readMeta(path.join(dir, RestoreFile.folder));
+  if (meta?.clusterId !== wanted) return undefined;
+  const { index, term, digest } = meta;
+  return { index, term, digest, source: filesOf(path.join(dir, RestoreFile.sidecar), path.join(dir, RestoreFile.rdb)) };
 }
 
 /** Every thread of this process: a priority is a thread's own on Linux, and later ones take over that of the one that starts them. */
