@@ -31,8 +31,8 @@ const TIMINGS_DEFAULT: FeedTimings = {
 };
 
 export interface PeerLogFeedOptions {
-  /** In the order in which they are tried. */
-  readonly members: readonly FeedMember[];
+  /** Those that are members now, in the order in which they are tried; never none. */
+  readonly members: () => readonly FeedMember[];
   readonly clusterSecret: string;
   /** '' if it is not known: the first member that answers says it, and those of another cluster are refused from then on. */
   readonly clusterId: string;
@@ -61,8 +61,8 @@ export class PeerLogFeed implements LogFeed {
   #connection: ObserverConnection | undefined;
   /** Which member is tried next. */
   #next = 0;
-  /** What each member was left for since the last answer of any; its size is how many were tried. */
-  #failures = new Map<FeedMember, Failure>();
+  /** What each member (keyOf) was left for since the last answer of any. */
+  #failures = new Map<string, Failure>();
   /** Rounds over all members without an answer. */
   #rounds = 0;
   /** When the member that answers was first seen without a leader; 0: it has one. */
@@ -70,7 +70,6 @@ export class PeerLogFeed implements LogFeed {
   #endPause: (() => void) | undefined;
 
   constructor(options: PeerLogFeedOptions) {
-    assert(options.members.length > 0, 'a feed has a member to follow');
     this.#options = options;
     this.#timings = { ...TIMINGS_DEFAULT, ...options.timings };
     this.#clusterId = options.clusterId;
@@ -82,6 +81,12 @@ export class PeerLogFeed implements LogFeed {
 
   status(): FeedStatus | undefined {
     return this.#status;
+  }
+
+  get #members(): readonly FeedMember[] {
+    const members = this.#options.members();
+    assert(members.length > 0, 'a feed has a member to follow');
+    return members;
   }
 
   close(): void {
@@ -119,6 +124,10 @@ export class PeerLogFeed implements LogFeed {
     while (!this.#closed && this.#running) {
       const connection = this.#connection ?? (await this.#connect());
       if (connection === undefined) continue;
+      if (!this.#members.some((member) => keyOf(member) === keyOf(connection.member))) {
+        await this.#leave(connection, { kind: 'lost', text: 'it is no member any more' });
+        continue;
+      }
       const outcome = await connection.ask(encodeFetch(order.next));
       const answer = 'failure' in outcome ? undefined : decodeAnswer(outcome.head, outcome.body);
       const failure = 'failure' in outcome ? outcome.failure : this.#take(order, connection.member, answer);
@@ -144,7 +153,7 @@ export class PeerLogFeed implements LogFeed {
     this.#rounds = 0;
     if (hasLeader) this.#leaderlessSinceMs = 0;
     else if (this.#leaderlessSinceMs === 0) this.#leaderlessSinceMs = performance.now();
-    else if (this.#options.members.length > 1 && performance.now() - this.#leaderlessSinceMs > this.#timings.leaderlessMs) {
+    else if (this.#members.length > 1 && performance.now() - this.#leaderlessSinceMs > this.#timings.leaderlessMs) {
       this.#leaderlessSinceMs = 0;
       return { kind: 'lost', text: `${nodeName} has no leader` };
     }
@@ -154,7 +163,7 @@ export class PeerLogFeed implements LogFeed {
 
   /** A connection to the next member, or undefined where it does not come about. */
   async #connect(): Promise<ObserverConnection | undefined> {
-    const { members } = this.#options;
+    const members = this.#members;
     const member = members[this.#next % members.length] as FeedMember;
     const connection = new ObserverConnection(member, { ...this.#options, clusterId: this.#clusterId, timings: this.#timings });
     this.#connection = connection;
@@ -176,14 +185,14 @@ export class PeerLogFeed implements LogFeed {
   }
 
   async #leave(connection: ObserverConnection, failure: Failure): Promise<void> {
-    const { members, logger } = this.#options;
+    const { logger } = this.#options;
     this.#drop(failure);
     const { member } = connection;
     const level = failure.kind === 'lost' ? 'debug' : 'warn';
     logger[level]({ member: member.name, address: `${member.host}:${member.port}`, reason: failure.text }, 'left a member whose log was followed');
-    this.#failures.set(member, failure);
+    this.#failures.set(keyOf(member), failure);
     this.#next++;
-    if (this.#failures.size < members.length) return;
+    if (!this.#members.every((one) => this.#failures.has(keyOf(one)))) return;
     const last = this.#last('cut') ?? this.#last('refused');
     if (last !== undefined) {
       // The reader looks there for where the log begins.
@@ -212,6 +221,8 @@ export class PeerLogFeed implements LogFeed {
     });
   }
 }
+
+const keyOf = ({ name, host, port }: FeedMember): string => `${name} ${host}:${port}`;
 
 function feedError({ kind, text }: Failure): OperationalError {
   return kind === 'cut'

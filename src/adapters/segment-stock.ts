@@ -26,6 +26,8 @@ export class SegmentStock {
   readonly #segmentBytes: number;
   /** Oldest first; the last is written. */
   readonly #segments: Segment[];
+  /** Bytes of those that are not written to any more, until they are removed. */
+  #fullBytes: number;
   #prepared: Segment | undefined;
   /** Place of the segment that is being prepared, or that could not be. */
   #preparing: number | undefined;
@@ -45,6 +47,7 @@ export class SegmentStock {
     this.#onTrouble = options.onTrouble;
     this.#segmentBytes = segmentBytes;
     this.#segments = [...segments];
+    this.#fullBytes = segments.slice(0, -1).reduce((sum, { bytes }) => sum + bytes, 0);
     this.#prepared = prepared;
   }
 
@@ -58,11 +61,13 @@ export class SegmentStock {
 
   /** The segment that comes next, made at once if it is not ready. */
   next(): Segment {
-    const place = must(this.#segments.at(-1)).place + 1;
+    const full = must(this.#segments.at(-1));
+    const place = full.place + 1;
     const next = this.#prepared ?? createSegment(this.#dir, place, this.#identity, Math.min(this.#segmentBytes, HASTY_SEGMENT_BYTES));
     this.#prepared = undefined;
     this.#preparing = undefined;
     this.#segments.push(next);
+    this.#fullBytes += full.bytes;
     return next;
   }
 
@@ -92,6 +97,7 @@ export class SegmentStock {
   removeOldest(): void {
     const oldest = must(this.#segments.shift());
     if (this.#stuck) {
+      this.#fullBytes -= oldest.bytes;
       fs.closeSync(oldest.fd);
       return;
     }
@@ -109,21 +115,20 @@ export class SegmentStock {
         this.#onTrouble?.(`${segment.path} cannot be removed, so the log keeps its size: ${errorText(error)}`);
         this.#stuck = true;
         fs.closeSync(segment.fd);
+        for (const { bytes } of this.#leaving) this.#fullBytes -= bytes;
         const waiting = this.#leaving.splice(0).slice(1);
         if (!this.#closed) for (const one of waiting) fs.closeSync(one.fd);
         return;
       }
       fs.closeSync(segment.fd);
       this.#leaving.shift();
+      this.#fullBytes -= segment.bytes;
       this.#removeNext();
     });
   }
 
   sizeBytes(): number {
-    let bytes = this.#prepared?.bytes ?? 0;
-    for (const segment of this.#segments) bytes += segment.bytes;
-    for (const segment of this.#leaving) bytes += segment.bytes;
-    return bytes;
+    return this.#fullBytes + must(this.#segments.at(-1)).bytes + (this.#prepared?.bytes ?? 0);
   }
 
   close(): void {

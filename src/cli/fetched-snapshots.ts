@@ -21,11 +21,11 @@ import type { Logger } from '../ports/logger.ts';
 import { PIECE_BYTES_MAX, type Piece, type PiecePart, type PieceReader } from '../ports/snapshot-pieces.ts';
 import { namedManifest, type ManifestReference } from '../replica/snapshot-reference.ts';
 import { decodeManifest, MANIFEST_BYTES_MAX, type SnapshotManifest } from '../snapshot/manifest.ts';
-import { decodeRestoreMeta, encodeRestoreMeta, type RestoreMeta } from '../snapshot/restore-files.ts';
+import { encodeRestoreMeta, type RestoreMeta } from '../snapshot/restore-files.ts';
 import { assertNamed, partOf, type SnapshotSource } from '../snapshot/stored-snapshot.ts';
+import { filesOf, metaFile, removeSnapshotFolder, usableMeta } from './snapshot-files.ts';
 
 const FOLDER = 'fetched';
-const META = 'restore.json';
 const MANIFEST = 'manifest';
 const PARTS = ['state', 'data'] as const;
 const READ_BYTES = 256 * KiB;
@@ -216,7 +216,7 @@ export class FetchedSnapshots {
 
   /** The files are on disk; with this so is the word that they are whole. */
   async #complete(folder: string, meta: RestoreMeta): Promise<void> {
-    const file = path.join(folder, META);
+    const file = metaFile(folder);
     const handle = await fs.promises.open(`${file}.tmp`, 'w', 0o600);
     try {
       await handle.writeFile(encodeRestoreMeta(meta));
@@ -239,16 +239,7 @@ export class FetchedSnapshots {
   }
 
   #metaIn(folder: string): RestoreMeta | undefined {
-    const file = path.join(folder, META);
-    if (!fs.existsSync(file)) return undefined;
-    try {
-      const meta = decodeRestoreMeta(fs.readFileSync(file, 'utf8'), file);
-      return meta.clusterId === this.#options.clusterId ? meta : undefined;
-    } catch (thrown) {
-      // Its peers have it still, or something newer.
-      this.#options.logger.error({ folder, reason: errorText(thrown) }, 'a snapshot that was fetched from a peer cannot be read');
-      return undefined;
-    }
+    return usableMeta(folder, this.#options.clusterId, this.#options.logger);
   }
 }
 
@@ -256,17 +247,4 @@ async function sha256Of(file: string): Promise<string> {
   const hash = createHash('sha256');
   for await (const chunk of fs.createReadStream(file, { highWaterMark: READ_BYTES })) hash.update(chunk as Uint8Array);
   return hash.digest('hex');
-}
-
-/** A snapshot as two files on this disk. */
-export function filesOf(sidecar: string, rdb: string): SnapshotSource {
-  return {
-    sidecar: () => fs.promises.readFile(sidecar),
-    rdb: () => fs.createReadStream(rdb, { highWaterMark: READ_BYTES }) as AsyncIterable<Uint8Array>,
-  };
-}
-
-/** Its restore.json first: a folder without it is none. */
-export function removeSnapshotFolder(folder: string): void {
-  for (const each of [path.join(folder, META), folder]) fs.rmSync(each, { recursive: true, force: true });
 }

@@ -7,11 +7,12 @@ import { initDataDir, openDataDir, type DataDirIdentity } from '../adapters/data
 import { OperationalError } from '../base/errors.ts';
 import { peerPortOf, type ConfigValues } from '../server/config-directives.ts';
 import { loadConfig } from '../server/config-file.ts';
-import { decodeRestoreMeta, RestoreFile, type RestoreMeta } from '../snapshot/restore-files.ts';
+import { RestoreFile, type RestoreMeta } from '../snapshot/restore-files.ts';
 import { derivedClusterId, membersOf } from './cluster-layout.ts';
 import { nodeConfigFiles } from './config-files.ts';
 import { askCluster } from './members-command.ts';
 import { parseAddress } from './resp-client.ts';
+import { readMeta } from './snapshot-files.ts';
 
 export function init(file: string | undefined, directives: readonly string[], rejoin: boolean): DataDirIdentity {
   return initWith(loadConfig(nodeConfigFiles, file, directives).values, rejoin);
@@ -78,13 +79,12 @@ export function initWith(values: Readonly<ConfigValues>, rejoin: boolean): DataD
 
 /** What the new cluster goes on from, where `holdfast restore` made this directory. */
 function restoredMeta(dir: string, configured: string): RestoreMeta | undefined {
-  const file = path.join(dir, RestoreFile.meta);
-  if (!fs.existsSync(file)) {
-    const folder = path.join(dir, RestoreFile.folder);
+  const folder = path.join(dir, RestoreFile.folder);
+  const meta = readMeta(folder);
+  if (meta === undefined) {
     if (!fs.existsSync(folder)) return undefined;
     throw new OperationalError('DATA_DIR', `${folder} has no restore.json: the restore, or the copy of it, did not finish, and this node would begin empty; remove the directory, and run holdfast restore (or copy it) again`);
   }
-  const meta = decodeRestoreMeta(fs.readFileSync(file, 'utf8'), file);
   const { clusterId } = meta;
   if (configured !== '' && configured !== clusterId) {
     throw new OperationalError('CONFIG', `cluster-id: it is ${configured}, and ${dir} was restored as the new cluster ${clusterId}; take the directive out, or set it to ${clusterId} on every node`);

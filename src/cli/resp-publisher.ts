@@ -15,20 +15,28 @@ const ORDERS_MS_MAX = 30_000;
 const MOVED = /^MOVED \d+ (.+):(\d+)$/;
 
 export class RespPublisher implements Publisher {
-  readonly #addresses: readonly RespAddress[];
-  readonly #publishing: readonly Connection[];
-  readonly #reporting: readonly Reporting[];
+  /** By address, in the order of preference. */
+  #members = new Map<string, Member>();
   readonly #logger: Logger;
   readonly #name: string;
   #silent = false;
 
   /** The first address is the one that is preferred. `name`: of this snapshotter, among those of the cluster. */
   constructor(addresses: readonly RespAddress[], logger: Logger, name: string) {
-    this.#addresses = addresses;
-    this.#publishing = addresses.map((address) => new Connection(address));
-    this.#reporting = addresses.map((address) => new Reporting(new Connection(address)));
     this.#logger = logger;
     this.#name = name;
+    this.setAddresses(addresses);
+  }
+
+  /** Those that are members now, the preferred one first; connections to them stay. */
+  setAddresses(addresses: readonly RespAddress[]): void {
+    const before = this.#members;
+    this.#members = new Map();
+    for (const address of addresses) {
+      const key = `${address.path ?? ''} ${address.host}:${address.port}`;
+      this.#members.set(key, before.get(key) ?? { address, publishing: new Connection(address), reporting: new Reporting(new Connection(address)) });
+    }
+    for (const [key, member] of before) if (!this.#members.has(key)) close(member);
   }
 
   async publish({ index, term, manifestKey, manifestSha256, digest }: PublishedSnapshot): Promise<'published' | 'stale'> {
@@ -36,7 +44,7 @@ export class RespPublisher implements Publisher {
     let error = errorOf(await this.#askAny(words));
     const moved = error === undefined ? null : MOVED.exec(error);
     if (moved !== null) {
-      const elsewhere = new Connection({ host: moved[1]!, port: Number(moved[2]), password: this.#addresses[0]?.password ?? '' });
+      const elsewhere = new Connection({ host: moved[1]!, port: Number(moved[2]), password: [...this.#members.values()][0]?.address.password ?? '' });
       try {
         error = errorOf(await elsewhere.ask(words));
       } finally {
@@ -51,9 +59,9 @@ export class RespPublisher implements Publisher {
   /** Whatever a member that did not answer may have done: a publish that is repeated is stale. */
   async #askAny(words: readonly Word[]): Promise<RespValue> {
     let last: unknown;
-    for (const member of this.#publishing) {
+    for (const { publishing } of [...this.#members.values()]) {
       try {
-        return await member.ask(words);
+        return await publishing.ask(words);
       } catch (thrown) {
         last = thrown;
       }
@@ -64,10 +72,11 @@ export class RespPublisher implements Publisher {
   async report(progress: SnapshotterProgress): Promise<SnapshotterOrders> {
     const json = JSON.stringify({ name: this.#name, ...progress });
     const beganMs = performance.now();
-    await within(REPORT_MS_MAX, Promise.all(this.#reporting.map((member) => member.tell(json))));
-    const heard = this.#reporting.filter(({ answeredMs }) => answeredMs > beganMs - ORDERS_MS_MAX);
+    const reporting = [...this.#members.values()].map((member) => member.reporting);
+    await within(REPORT_MS_MAX, Promise.all(reporting.map((member) => member.tell(json))));
+    const heard = reporting.filter(({ answeredMs }) => answeredMs > beganMs - ORDERS_MS_MAX);
     if (heard.length === 0) {
-      const reason = this.#reporting.find(({ fault }) => fault !== '')?.fault ?? 'none has answered yet';
+      const reason = reporting.find(({ fault }) => fault !== '')?.fault ?? 'none has answered yet';
       if (!this.#silent) this.#logger.warn({ reason }, 'no node answers the snapshotter; it goes on and asks again');
       this.#silent = true;
       throw new OperationalError('PEER', reason);
@@ -77,15 +86,26 @@ export class RespPublisher implements Publisher {
   }
 
   close(): void {
-    for (const connection of this.#publishing) connection.close();
-    for (const member of this.#reporting) member.close();
+    for (const member of this.#members.values()) close(member);
   }
+}
+
+interface Member {
+  readonly address: RespAddress;
+  readonly publishing: Connection;
+  readonly reporting: Reporting;
+}
+
+function close({ publishing, reporting }: Member): void {
+  publishing.close();
+  reporting.close();
 }
 
 /** To one member; made again for the next command where it was lost. */
 class Connection {
   readonly #address: RespAddress;
   #client: RespClient | undefined;
+  #closed = false;
 
   constructor(address: RespAddress) {
     this.#address = address;
@@ -94,6 +114,8 @@ class Connection {
   async ask(words: readonly Word[]): Promise<RespValue> {
     if (this.#client?.closed !== false) this.#client = await RespClient.connect(this.#address);
     const client = this.#client;
+    // Nobody's any more by the time that it was there: its answer is lost, as of one that breaks.
+    if (this.#closed) client.close();
     const reply = client.send(words);
     client.flush();
     const timer = setTimeout(() => client.close(), ANSWER_MS_MAX);
@@ -105,6 +127,7 @@ class Connection {
   }
 
   close(): void {
+    this.#closed = true;
     this.#client?.close();
   }
 }

@@ -2,7 +2,6 @@
 // A machine is made in slices, so that the one beside it goes on serving; a download that breaks off goes on where it was.
 //
 // What must hold: nothing is taken from objects whose length, SHA-256, CRCs and digest are not those of the manifest.
-import fs from 'node:fs';
 import path from 'node:path';
 import { LocalSums } from '../adapters/byte-sums.ts';
 import { errorText, OperationalError } from '../base/errors.ts';
@@ -23,9 +22,10 @@ import { SnapshotRestore } from '../snapshot/machine-snapshot.ts';
 import { decodeManifest, MANIFEST_BYTES_MAX, type SnapshotManifest, type SnapshotPart } from '../snapshot/manifest.ts';
 import { backoffMs } from '../snapshot/pulse.ts';
 import { readAhead } from '../snapshot/read-ahead.ts';
-import { decodeRestoreMeta, RestoreFile, type RestoreMeta } from '../snapshot/restore-files.ts';
+import { RestoreFile, type RestoreMeta } from '../snapshot/restore-files.ts';
 import { assertNamed, partOf, soundSnapshots, type SnapshotFacts, type SnapshotSource } from '../snapshot/stored-snapshot.ts';
-import { FetchedSnapshots, filesOf, removeSnapshotFolder, type FetchedNow } from './fetched-snapshots.ts';
+import { FetchedSnapshots, type FetchedNow } from './fetched-snapshots.ts';
+import { filesOf, removeSnapshotFolder, usableMeta } from './snapshot-files.ts';
 import { GivenSnapshots } from './given-snapshots.ts';
 
 /** Loading holds the event loop no longer than this at a time, and goes on in the next turn. */
@@ -286,19 +286,9 @@ export class StoredSnapshots implements SnapshotInstaller {
     return found.filter(({ facts }) => facts.index >= base.index);
   }
 
-  /** Of this cluster, or undefined. */
   #readLocalMeta(): RestoreMeta | undefined {
-    const file = path.join(this.#options.dir, RestoreFile.meta);
-    if (!fs.existsSync(file)) return undefined;
-    let meta: RestoreMeta;
-    try {
-      meta = decodeRestoreMeta(fs.readFileSync(file, 'utf8'), file);
-    } catch (thrown) {
-      // The object store may have what is needed.
-      this.#options.logger.error({ reason: errorText(thrown) }, 'the snapshot that this node was restored from cannot be read');
-      return undefined;
-    }
-    return meta.clusterId === this.#options.clusterId ? meta : undefined;
+    const { dir, clusterId, logger } = this.#options;
+    return usableMeta(path.join(dir, RestoreFile.folder), clusterId, logger);
   }
 
   /** What the node once started from is of no use any more where its log begins behind a later snapshot. */

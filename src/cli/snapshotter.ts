@@ -15,13 +15,13 @@ import { CommandTable } from '../commands/table.ts';
 import type { SnapshotterProgress } from '../ports/publisher.ts';
 import type { ConfigValues } from '../server/config-directives.ts';
 import { loadConfig } from '../server/config-file.ts';
-import { decodeRestoreMeta, RestoreFile } from '../snapshot/restore-files.ts';
+import { RestoreFile } from '../snapshot/restore-files.ts';
 import { Snapshotter } from '../snapshot/snapshotter.ts';
-import type { Seed, SnapshotterRules } from '../snapshot/snapshotter-run.ts';
-import { membersOf, type Member } from './cluster-layout.ts';
+import type { Seed, SnapshotterRules } from '../snapshot/snapshotter-options.ts';
 import { nodeConfigFiles } from './config-files.ts';
-import type { RespAddress } from './resp-client.ts';
 import { RespPublisher } from './resp-publisher.ts';
+import { filesOf, readMeta } from './snapshot-files.ts';
+import { SnapshotterMembers } from './snapshotter-members.ts';
 import { clusterIdOf, encryptionKeyId, openConfiguredStore } from './store-options.ts';
 import { bar, ProgressLine, sizeText } from './terminal.ts';
 import { VERSION } from './version.ts';
@@ -50,13 +50,13 @@ export async function snapshotter(file: string | undefined, directives: readonly
   const logger = new PinoLogger({ level: values.loglevel, format: values['log-format'], logfile: values.logfile, node: values['node-id'], thread: 'snapshotter' });
   const clock = new NodeClock();
   const entropy = new NodeEntropy();
-  const members = membersOf(values);
+  const members = new SnapshotterMembers(values);
   const name = `snapshotter of ${values['node-id']}`;
-  const publisher = new RespPublisher(addressesOf(values, members), logger, name);
+  const publisher = new RespPublisher(members.clients, logger, name);
   const making = new Snapshotter({
     clusterId,
     store: await openConfiguredStore(values),
-    openFeed: () => new PeerLogFeed({ members: feedMembers(values, members), clusterSecret: values['cluster-secret'], clusterId, name, entropy, logger }),
+    openFeed: () => new PeerLogFeed({ members: () => members.feed, clusterSecret: values['cluster-secret'], clusterId, name, entropy, logger }),
     publisher,
     clock,
     entropy,
@@ -66,7 +66,13 @@ export async function snapshotter(file: string | undefined, directives: readonly
     encryptionKeyId: encryptionKeyId(values),
     sha256: (bytes) => createHash('sha256').update(bytes).digest('hex'),
     rules: rulesOf(values),
-    seed: () => seedIn(values.dir, clusterId),
+    membersChanged: (known) => {
+      const before = members.names;
+      members.learn(known);
+      publisher.setAddresses(members.clients);
+      if (members.names !== before) logger.info({ members: members.names }, 'the log says who the members are');
+    },
+    seed: () => Promise.resolve().then(() => seedIn(values.dir, clusterId)),
   });
   const end = (code: number): never => process.exit(code);
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => end(0));
@@ -98,47 +104,12 @@ function rulesOf(values: Readonly<ConfigValues>): SnapshotterRules {
   };
 }
 
-/** This node first. */
-function ownFirst(values: Readonly<ConfigValues>, members: readonly Member[]): Member[] {
-  return [...members].sort((a, b) => Number(b.name === values['node-id']) - Number(a.name === values['node-id']));
-}
-
-function addressesOf(values: Readonly<ConfigValues>, members: readonly Member[]): RespAddress[] {
-  const password = values.requirepass;
-  return ownFirst(values, members).map(({ name, host, clientPort }) =>
-    name === values['node-id'] ? { host: clientHost(values), port: values.port, ...(values.port === 0 ? { path: values.unixsocket } : {}), password } : { host, port: clientPort, password },
-  );
-}
-
-/** An address of this machine that clients may connect to. */
-function clientHost(values: Readonly<ConfigValues>): string {
-  const addresses = values.bind.map((address) => address.replace(/^-/, ''));
-  const isAny = (address: string): boolean => ['*', '0.0.0.0', '::*', '::', '127.0.0.1', 'localhost'].includes(address);
-  return addresses.some(isAny) ? '127.0.0.1' : (addresses[0] ?? '127.0.0.1');
-}
-
-/** The log that is nearest first. */
-function feedMembers(values: Readonly<ConfigValues>, members: readonly Member[]): { name: string; host: string; port: number }[] {
-  return ownFirst(values, members).map(({ name, host, peerPort }) => ({ name, host, port: peerPort }));
-}
-
 /** The snapshot that the data directory began from, if `holdfast restore` made it. */
-async function seedIn(dir: string, wanted: string): Promise<Seed | undefined> {
-  const meta = path.join(dir, RestoreFile.meta);
-  const text = await fs.promises.readFile(meta, 'utf8').catch((thrown: NodeJS.ErrnoException) => {
-    if (thrown.code === 'ENOENT') return undefined;
-    throw new OperationalError('DATA_DIR', `${meta} cannot be read: ${thrown.message}`, { cause: thrown });
-  });
-  if (text === undefined) return undefined;
-  const { clusterId, index, term, digest } = decodeRestoreMeta(text, meta);
-  if (clusterId !== wanted) return undefined;
-  return {
-    index, term, digest,
-    source: {
-      sidecar: () => fs.promises.readFile(path.join(dir, RestoreFile.sidecar)),
-      rdb: () => fs.createReadStream(path.join(dir, RestoreFile.rdb), { highWaterMark: 1024 * 1024 }),
-    },
-  };
+function seedIn(dir: string, wanted: string): Seed | undefined {
+  const meta = readMeta(path.join(dir, RestoreFile.folder));
+  if (meta?.clusterId !== wanted) return undefined;
+  const { index, term, digest } = meta;
+  return { index, term, digest, source: filesOf(path.join(dir, RestoreFile.sidecar), path.join(dir, RestoreFile.rdb)) };
 }
 
 /** Every thread of this process: a priority is a thread's own on Linux, and later ones take over that of the one that starts them. */

@@ -82,9 +82,9 @@ function shutdown({ args, reply, server, session }: CommandContext): void {
   });
 }
 
-/** Other members that are known to have everything up to `index` on disk. */
-function acknowledged(raft: RaftStatus, index: number): number {
-  return raft.members.filter((member) => member.name !== raft.nodeName && member.matchIndex >= 0 && member.matchIndex >= index).length;
+/** Other voters that are known to have everything up to `index` on disk. What a learner has no leader could be made of, nor soon of one that leaves. */
+export function acknowledged({ members, nodeName }: RaftStatus, index: number): number {
+  return members.filter(({ name, role, matchIndex }) => name !== nodeName && role === 'voter' && matchIndex >= 0 && matchIndex >= index).length;
 }
 
 function waitReplicas(context: CommandContext): void {
@@ -151,7 +151,7 @@ export const serverAdminCommands = [
     categories: ['connection'],
     group: 'generic',
     since: '3.0.0',
-    summary: "Waits until more members have this connection's writes on disk",
+    summary: "Waits until more voting members have this connection's writes on disk",
     handler: waitReplicas,
   },
   {

@@ -98,6 +98,8 @@ export class Machine {
   /** Log time of the last applied entry, ms. */
   timeMs = 0;
   lastCheckpointIndex = 0;
+  /** The newest checkpoint at which this machine had the digest that a later record of the log says; 0: none. Nothing that is applied depends on it. */
+  confirmedIndex = 0;
   #checkpointDigest: Digest = { low: 0, high: 0 };
   /** For whoever starts from a snapshot: the members as of the last applied entry (MachineState). */
   configuration: ConfigurationAt | undefined;
@@ -407,11 +409,19 @@ export class Machine {
     const low = reader.uint32();
     const high = reader.uint32();
     const own = this.#checkpointDigest;
-    if (previous !== 0 && previous === this.lastCheckpointIndex && (own.low !== low || own.high !== high)) {
-      this.#report.diverged(previous, digestText(own), digestText({ low, high }));
+    if (previous !== 0 && previous === this.lastCheckpointIndex) {
+      if (own.low === low && own.high === high) this.confirmedIndex = previous;
+      else this.#report.diverged(previous, digestText(own), digestText({ low, high }));
     }
     this.lastCheckpointIndex = index;
     this.#checkpointDigest = this.digest();
+  }
+
+  /** Whether the state is that of the last checkpoint: its record ends the last entry, or nothing behind it there has changed anything. */
+  get isAtCheckpoint(): boolean {
+    if (this.lastCheckpointIndex === 0 || this.lastCheckpointIndex !== this.appliedIndex) return false;
+    const { low, high } = this.digest();
+    return low === this.#checkpointDigest.low && high === this.#checkpointDigest.high;
   }
 
   /** The last checkpoint's index and digest: what the leader puts into the next. */

@@ -28,7 +28,9 @@ export interface SnapshotterProgress {
   readonly bytesTotal: number;
   /** Bytes of log since the last snapshot. */
   readonly logBytes: number;
-  /** The newest snapshot that was verified; its index is 0 if there is none. */
+  /** The leader is asked for a checkpoint record behind this entry; 0: for none. */
+  readonly checkpointBehind: number;
+  /** The newest snapshot that the log has confirmed; its index is 0 if there is none. */
   readonly snapshotIndex: number;
   readonly snapshotMs: number;
   readonly snapshotBytes: number;

@@ -2,6 +2,7 @@
 // leadership over, changing the members). Owns the last status that consensus reported, and who waits for it.
 import type { MemberAddress } from '../base/configuration.ts';
 import type { GroupMember, RaftStatus, SessionPort } from '../commands/ports.ts';
+import { acknowledged } from '../commands/server-admin.ts';
 import type { LogState, MemberChange, MemberState } from '../ports/link.ts';
 import type { Server } from './server.ts';
 
@@ -153,10 +154,10 @@ export class Group {
   #settleWaiters(): void {
     if (this.#waiters.length === 0) return;
     const now = this.#server.monotonicMs();
-    const { nodeId } = this.#server.options;
+    const status = this.status();
     this.#waiters = this.#waiters.filter((waiter) => {
       if (!this.#server.sessions.has(waiter.session)) return false;
-      const count = this.#states.filter((m) => m.id !== nodeId && m.match >= waiter.index && m.match >= 0).length;
+      const count = acknowledged(status, waiter.index);
       if (count < waiter.replicas && now < waiter.deadlineMs) return true;
       waiter.done(count);
       return false;

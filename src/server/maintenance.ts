@@ -57,13 +57,16 @@ export class Maintenance {
   readonly #clock: Clock;
   /** Commands that clients have called so far. */
   readonly #calls: () => number;
+  readonly #wantsCheckpoint: () => boolean;
   activeExpire = true;
 
-  constructor(engine: Engine, entropy: Entropy, clock: Clock, calls: () => number) {
+  /** `wantsCheckpoint`: a snapshotter waits for one. */
+  constructor(engine: Engine, entropy: Entropy, clock: Clock, calls: () => number, wantsCheckpoint: () => boolean) {
     this.#engine = engine;
     this.#entropy = entropy;
     this.#clock = clock;
     this.#calls = calls;
+    this.#wantsCheckpoint = wantsCheckpoint;
   }
 
   /** Called `hz` times a second. */
@@ -73,9 +76,11 @@ export class Maintenance {
     if (!this.#freeing) this.#free();
     // What is about to be freed is no reason to move what stays.
     if (!this.#freeing) this.#defragment(machine.keyspace);
-    if (!this.#engine.isLeader || this.#engine.congested || this.#engine.room.isFull) return;
-    if (this.activeExpire && !this.#expiring) this.#expireCycle(machine.keyspace);
-    this.#maybeCheckpoint(nowMs);
+    if (!this.#engine.isLeader || this.#engine.congested) return;
+    const { isFull } = this.#engine.room;
+    if (!isFull && this.activeExpire && !this.#expiring) this.#expireCycle(machine.keyspace);
+    // A snapshot is what a full log waits for.
+    if ((!isFull && this.#isCheckpointDue(nowMs)) || this.#wantsCheckpoint()) this.#checkpoint(nowMs);
   }
 
   /** Frees what was flushed or removed, for a moment, and sees to it that it goes on while there is more. */
@@ -223,15 +228,18 @@ export class Maintenance {
     return best;
   }
 
-  /** A record that makes every node compare digests; see Machine. */
-  #maybeCheckpoint(nowMs: number): void {
+  #isCheckpointDue(nowMs: number): boolean {
     const { machine } = this.#engine;
     const since = machine.appliedIndex - machine.lastCheckpointIndex;
-    const due = since >= CHECKPOINT_ENTRIES || (since > 1 && nowMs - this.#lastCheckpointMs >= CHECKPOINT_MS);
-    if (!due || this.#checkpointing) return;
+    return since >= CHECKPOINT_ENTRIES || (since > 1 && nowMs - this.#lastCheckpointMs >= CHECKPOINT_MS);
+  }
+
+  /** A record that makes every node compare digests; see Machine. */
+  #checkpoint(nowMs: number): void {
+    if (this.#checkpointing) return;
     this.#checkpointing = true;
     this.#lastCheckpointMs = nowMs;
-    const { index, digest } = machine.checkpoint;
+    const { index, digest } = this.#engine.machine.checkpoint;
     this.#engine.submitInternal(
       RecordKind.checkpoint,
       0,
@@ -244,6 +252,8 @@ export class Maintenance {
         this.#checkpointing = false;
       },
     );
+    // It ends its entry: snapshots are of the state behind a whole entry, and this is where they are cut.
+    this.#engine.flushNow();
   }
 }
 

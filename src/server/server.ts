@@ -109,7 +109,7 @@ export class Server implements EngineHost, ClientEvents {
   /** Ties the server to its engine; once, before anything else. */
   attach(engine: Engine): void {
     this.#engine = engine;
-    this.#maintenance = new Maintenance(engine, this.options.entropy, this.options.clock, () => this.stats.commands);
+    this.#maintenance = new Maintenance(engine, this.options.entropy, this.options.clock, () => this.stats.commands, () => this.node.snapshots.wantsCheckpoint);
     this.#lastCronMs = this.monotonicMs();
     this.#scheduleCron();
   }

@@ -128,6 +128,19 @@ export class Snapshots implements SnapshotPort {
     return JSON.stringify({ snapshotIndexMin: this.#wantedIndex } satisfies SnapshotterOrders);
   }
 
+  /**
+   * Whether a snapshotter waits for a checkpoint record that is not there yet. Only once the entry that it is to come behind is
+   * applied here: the record has then the digest of the last checkpoint before it.
+   */
+  get wantsCheckpoint(): boolean {
+    const { appliedIndex, lastCheckpointIndex } = this.#host.machine();
+    for (const heard of this.#heard.values()) {
+      const { checkpointBehind } = heard.report;
+      if (checkpointBehind > 0 && checkpointBehind >= lastCheckpointIndex && checkpointBehind <= appliedIndex && !this.#isSilent(heard)) return true;
+    }
+    return false;
+  }
+
   /** Several times a second; `isThere` tells whether a session is still connected. True if somebody was answered. */
   cron(nowMs: number, isThere: (session: number) => boolean): boolean {
     const { appliedIndex, dirty } = this.#host.machine();
@@ -256,8 +269,8 @@ export class Snapshots implements SnapshotPort {
 }
 
 const COUNTS = [
-  'appliedIndex', 'archivedIndex', 'commitIndex', 'archiveLagMs', 'bytesDone', 'bytesTotal', 'logBytes', 'snapshotIndex', 'snapshotMs',
-  'snapshotBytes', 'snapshotKeys',
+  'appliedIndex', 'archivedIndex', 'commitIndex', 'archiveLagMs', 'bytesDone', 'bytesTotal', 'logBytes', 'checkpointBehind', 'snapshotIndex',
+  'snapshotMs', 'snapshotBytes', 'snapshotKeys',
 ] as const satisfies ReadonlyArray<keyof SnapshotterProgress>;
 const TEXT_CHARS_MAX = 1000;
 /** A report has some twenty short members. More is not even parsed: that would take as long as whoever sends it likes. */

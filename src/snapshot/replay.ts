@@ -34,7 +34,11 @@ export class ReplayReport implements MachineReport {
   /** Throws if a checkpoint did not match. */
   check(): void {
     if (this.#divergence === undefined) return;
-    throw new OperationalError('SNAPSHOT', `${this.#divergence}: what is made of this log from here on would not be the cluster's data. Keep the object store and a node's directory for a bug report`);
+    throw new OperationalError(
+      'SNAPSHOT',
+      `${this.#divergence}: that is not the cluster's data, so nothing is published or restored of it. Begin again: a fault of this machine's memory does not come twice. ` +
+        'If this does, keep the object store and a node\'s directory for a bug report',
+    );
   }
 }
 

@@ -40,7 +40,7 @@ export function encodeRestoreMeta(meta: RestoreMeta): string {
 
 /** Throws OperationalError DATA_DIR that begins with `where` if the text is no restore.json. */
 export function decodeRestoreMeta(text: string, where: string): RestoreMeta {
-  const damaged = (what: string): OperationalError => new OperationalError('DATA_DIR', `${where} is damaged (${what}); run holdfast restore again into a new directory`);
+  const damaged = (what: string): OperationalError => new OperationalError('DATA_DIR', `${where} is damaged (${what}); look after this disk, and where the node has nothing else to start from, run holdfast restore again into a new directory`);
   let file: unknown;
   try {
     file = JSON.parse(text);

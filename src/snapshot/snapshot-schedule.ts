@@ -30,12 +30,12 @@ export class SnapshotSchedule {
     return this.#index;
   }
 
-  /** The machine stands at a snapshot. `data`: a text that differs where the data do. */
-  begin(index: number, madeMs: number | undefined, data: string): void {
+  /** There is this snapshot. `data`: a text of it that differs where the data do; `logBytes`: what is applied behind it. */
+  begin(index: number, madeMs: number | undefined, data: string, logBytes: number): void {
     this.#index = index;
     this.#sinceMs = madeMs;
     this.#data = data;
-    this.logBytes = 0;
+    this.logBytes = logBytes;
   }
 
   /** The log begins, at this time: the first snapshot's age counts from there. */

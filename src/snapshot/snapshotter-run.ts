@@ -2,62 +2,26 @@
 import { must } from '../base/assert.ts';
 import { entryTimeMs } from '../base/entry.ts';
 import { OperationalError, errorText } from '../base/errors.ts';
-import type { CommandTable } from '../commands/table.ts';
 import { Machine } from '../machine/machine.ts';
-import type { Clock } from '../ports/clock.ts';
-import type { Entropy } from '../ports/entropy.ts';
 import type { LogFeed } from '../ports/log-feed.ts';
-import type { Logger } from '../ports/logger.ts';
-import type { ObjectStore } from '../ports/object-store.ts';
-import type { PublishedSnapshot, Publisher, SnapshotterProgress, SnapshotterState } from '../ports/publisher.ts';
+import type { PublishedSnapshot, SnapshotterProgress, SnapshotterState } from '../ports/publisher.ts';
 import { Archiver } from './archiver.ts';
-import { type Catalog, hasManifest, manifestKey, readCatalog, type RetentionRules, segmentChain, snapshotFolder } from './catalog.ts';
+import { type Catalog, hasManifest, manifestKey, readCatalog, segmentChain, snapshotFolder } from './catalog.ts';
+import { AwaitedCheckpoint } from './checkpoints.ts';
+import { LogMembers } from './log-members.ts';
 import { encodeManifest, type SnapshotManifest } from './manifest.ts';
 import { backoffMs, isStoreTrouble, Pulse, Retries, Stopped } from './pulse.ts';
 import { applyEntry, ReplayReport, upkeep } from './replay.ts';
 import { Retention } from './retention.ts';
 import { isCut, lastPlace, SameLog } from './same-log.ts';
 import { SnapshotSchedule } from './snapshot-schedule.ts';
-import {
-  isSnapshotFault, loadMachine, loadSnapshot, partKeys, type SnapshotFacts, type SnapshotSource, soundSnapshots, writeSnapshot, type WrittenSnapshot,
-} from './stored-snapshot.ts';
+import type { SnapshotterOptions } from './snapshotter-options.ts';
+import { isSnapshotFault, loadMachine, loadSnapshot, partKeys, soundSnapshots, writeSnapshot, type WrittenSnapshot } from './stored-snapshot.ts';
 
 /** The machine applies for so long, and then lets the sockets and the archive have their turn. */
 const SLICE_MS = 20;
 const REPORT_MS = 1000;
 const LOOK_MS = 1000;
-
-export interface SnapshotterRules {
-  readonly logBytes: number;
-  readonly intervalMs: number;
-  readonly archiveIntervalMs: number;
-  /** A window of Infinity: nothing is deleted but what was never a snapshot. */
-  readonly retention: RetentionRules;
-}
-
-/** A snapshot outside the store that the cluster began from (restore-files.ts). */
-export interface Seed extends SnapshotFacts {
-  readonly source: SnapshotSource;
-}
-
-export interface SnapshotterOptions {
-  readonly clusterId: string;
-  readonly store: ObjectStore;
-  /** A feed for each run of the tasks; it is closed when they end. */
-  readonly openFeed: () => LogFeed;
-  readonly publisher: Publisher;
-  readonly clock: Clock;
-  readonly entropy: Entropy;
-  readonly logger: Logger;
-  readonly table: CommandTable;
-  readonly release: string;
-  readonly encryptionKeyId: string | null;
-  /** In hex. */
-  readonly sha256: (bytes: Uint8Array) => string;
-  readonly rules: SnapshotterRules;
-  /** Asked for where the store has no snapshot. */
-  readonly seed?: () => Promise<Seed | undefined>;
-}
 
 /** What outlives one run of the tasks. */
 export interface RunMemory {
@@ -68,6 +32,15 @@ export interface RunMemory {
   notBeforeMs: number;
   /** Where the log had been cut already when the feed was begun. */
   cutAt: number;
+}
+
+/** Written and loaded again; a later checkpoint record is to say that the leader had this state. */
+interface Unconfirmed extends WrittenSnapshot {
+  readonly key: string;
+  /** Of the machine there (dataOf). */
+  readonly data: string;
+  /** Of the log since the snapshot before. */
+  readonly logBytes: number;
 }
 
 export class VerificationFailed extends Error {
@@ -87,13 +60,16 @@ export class SnapshotterRun {
   readonly #report: ReplayReport;
   readonly #schedule: SnapshotSchedule;
   readonly #retention: Retention;
+  readonly #members: LogMembers;
   #feed: LogFeed | undefined;
   #archiver: Archiver | undefined;
   #sameLog: SameLog | undefined;
   /** Not there while one is loaded. Nothing else may hold it across an await, or two would be in memory. */
   #machine: Machine | undefined;
   #appliedIndex = 0;
-  /** Verified, with its manifest in the store, and as far as is known not published. */
+  readonly #awaited = new AwaitedCheckpoint();
+  #unconfirmed: Unconfirmed | undefined;
+  /** Confirmed, with its manifest in the store, and as far as is known not published. */
   #unpublished: PublishedSnapshot | undefined;
   #publishedIndex = 0;
   #state: SnapshotterState = 'starting';
@@ -103,6 +79,7 @@ export class SnapshotterRun {
   #last = { index: 0, ms: 0, bytes: 0, keys: 0 };
   #fault = '';
   #shortLog = '';
+  #late = '';
 
   constructor(options: SnapshotterOptions, memory: RunMemory) {
     const { store, clusterId, logger, clock, rules } = options;
@@ -113,6 +90,7 @@ export class SnapshotterRun {
     this.#report = new ReplayReport(logger);
     this.#schedule = new SnapshotSchedule(rules);
     this.#schedule.notBeforeMs = memory.notBeforeMs;
+    this.#members = new LogMembers(options.membersChanged ?? (() => {}));
     this.#retention = new Retention({ store, clusterId, logger, clock, pulse: this.#pulse, rules: rules.retention });
   }
 
@@ -137,11 +115,12 @@ export class SnapshotterRun {
       bytesDone: this.#bytesDone,
       bytesTotal: this.#bytesTotal,
       logBytes: this.#schedule.logBytes,
+      checkpointBehind: this.#awaited.behind,
       snapshotIndex: this.#last.index,
       snapshotMs: this.#last.ms,
       snapshotBytes: this.#last.bytes,
       snapshotKeys: this.#last.keys,
-      fault: fault || this.#shortLog || this.#fault,
+      fault: fault || this.#shortLog || this.#late || this.#fault,
     };
   }
 
@@ -207,7 +186,7 @@ export class SnapshotterRun {
     for (const { manifest, folder } of soundSnapshots(catalog)) {
       try {
         const machine = await this.#retries.run(`loading ${folder}`, () => loadSnapshot(store, manifest, making, this.#counting));
-        this.#noteSnapshot(manifest, machine);
+        this.#noteSnapshot(manifest, keysOf(machine), dataOf(machine), 0);
         this.#unpublished = publishedForm(manifest, `${folder}manifest.json`, sha256(encodeManifest(manifest)));
         return machine;
       } catch (thrown) {
@@ -219,7 +198,7 @@ export class SnapshotterRun {
     if (from === undefined) return new Machine(table, this.#report, () => 0);
     const machine = await loadMachine(from.source, from, making, this.#counting);
     // The store has none: one is due at once.
-    this.#schedule.begin(0, 0, '');
+    this.#schedule.begin(0, 0, '', 0);
     return machine;
   }
 
@@ -228,10 +207,10 @@ export class SnapshotterRun {
     this.#bytesTotal = total;
   };
 
-  #noteSnapshot(manifest: SnapshotManifest, machine: Machine): void {
-    const bytes = manifest.parts.reduce((sum, part) => sum + part.bytes, 0);
-    this.#last = { index: manifest.index, ms: manifest.createdMs, bytes, keys: keysOf(machine) };
-    this.#schedule.begin(manifest.index, manifest.createdMs, dataOf(machine));
+  #noteSnapshot(manifest: SnapshotManifest, keys: number, data: string, logBytes: number): void {
+    const { index, createdMs: ms } = manifest;
+    this.#last = { index, ms, bytes: bytesOf(manifest), keys };
+    this.#schedule.begin(index, ms, data, logBytes);
   }
 
   #take(machine: Machine): void {
@@ -243,6 +222,7 @@ export class SnapshotterRun {
   #note(machine: Machine): void {
     this.#appliedIndex = machine.appliedIndex;
     this.#publishedIndex = Math.max(this.#publishedIndex, machine.publishing.index);
+    this.#members.know(machine.configuration);
   }
 
   // The tasks.
@@ -254,11 +234,14 @@ export class SnapshotterRun {
     const sameLog = must(this.#sameLog);
     await sameLog.prove(feed, `what ${this.#options.store.location} has of cluster ${this.#options.clusterId}`);
     if (!sameLog.proven) return;
+    this.#members.prove();
     this.#pulse.fire();
     try {
       for await (const { entries, commitIndex } of feed.entries(archiver.receivedIndex + 1)) {
         this.#commitIndex = Math.max(this.#commitIndex, commitIndex);
+        this.#members.seen(entries);
         await archiver.add(entries);
+        archiver.flush(this.#awaited.seen(entries));
       }
     } catch (thrown) {
       if (!isCut(thrown)) throw thrown;
@@ -272,13 +255,40 @@ export class SnapshotterRun {
     }
   }
 
-  /** Applies what is archived, and makes a snapshot when one is due. */
   async #follow(archiver: Archiver): Promise<void> {
-    for (;;) {
-      if (this.#isSnapshotDue(archiver)) await this.#makeSnapshot();
-      else if (archiver.lastIndex > this.#appliedIndex) await this.#apply(archiver);
-      else await this.#pulse.wait(LOOK_MS);
+    try {
+      for (;;) await this.#step(archiver);
+    } catch (thrown) {
+      // Above all where the log contradicts it: who begins again would write one more each time.
+      if (this.#unconfirmed !== undefined && thrown instanceof OperationalError) await this.#discard(this.#unconfirmed.folder);
+      throw thrown;
     }
+  }
+
+  /** Applies what is archived, and makes a snapshot when one is due: at the next checkpoint. */
+  async #step(archiver: Archiver): Promise<void> {
+    const machine = must(this.#machine);
+    if (this.#unconfirmed === undefined && this.#awaited.behind === 0 && this.#isSnapshotDue(archiver)) this.#await(archiver);
+    if (this.#isDecided(machine)) await this.#decide(must(this.#unconfirmed), machine);
+    else if (this.#isToBeCut(machine)) await this.#makeSnapshot(archiver);
+    else if (archiver.lastIndex > this.#appliedIndex) await this.#apply(archiver);
+    else await this.#pulse.wait(LOOK_MS);
+  }
+
+  /** Has the leader asked for a checkpoint behind all that is known of the log. */
+  #await(archiver: Archiver): void {
+    this.#awaited.ask(archiver.receivedIndex);
+    this.#pulse.fire();
+  }
+
+  /** A snapshot is due, and the state is one whose digest the next checkpoint record will have. */
+  #isToBeCut(machine: Machine): boolean {
+    return this.#awaited.behind > 0 && this.#unconfirmed === undefined && machine.appliedIndex > this.#schedule.index && machine.isAtCheckpoint;
+  }
+
+  /** A checkpoint record has come behind the one at which the snapshot was cut. */
+  #isDecided(machine: Machine): boolean {
+    return this.#unconfirmed !== undefined && machine.lastCheckpointIndex > this.#unconfirmed.manifest.index;
   }
 
   #isSnapshotDue(archiver: Archiver): boolean {
@@ -297,6 +307,7 @@ export class SnapshotterRun {
       this.#schedule.logBegan(entryTimeMs(entry));
       this.#schedule.logBytes += entry.length;
       this.#note(machine);
+      if (this.#isDecided(machine) || this.#isToBeCut(machine)) break;
       if (clock.monotonicMs() - sliceMs < SLICE_MS) continue;
       upkeep(machine);
       await this.#pulse.turn();
@@ -306,21 +317,21 @@ export class SnapshotterRun {
     this.#pulse.fire();
   }
 
-  async #makeSnapshot(): Promise<void> {
+  async #makeSnapshot(archiver: Archiver): Promise<void> {
     const { clock, logger } = this.#options;
     const attempt = this.#attempt();
     const beganMs = clock.monotonicMs();
+    // The one that is to confirm it may come while it is written.
+    this.#await(archiver);
     const written = await this.#write(attempt);
-    if (written === undefined) return;
+    if (written === undefined) return this.#awaited.end();
     const writtenMs = clock.monotonicMs();
     await this.#verify(written, attempt);
-    this.#memory.failures = 0;
-    const { index, bytes, keys } = this.#last;
+    const { keys, manifest } = written;
     logger.info(
-      { index, keys, bytes, writeMs: Math.round(writtenMs - beganMs), verifyMs: Math.round(clock.monotonicMs() - writtenMs), folder: written.folder },
-      'a snapshot was written, loaded again and found right',
+      { index: manifest.index, keys, bytes: bytesOf(manifest), writeMs: Math.round(writtenMs - beganMs), verifyMs: Math.round(clock.monotonicMs() - writtenMs), folder: written.folder },
+      'a snapshot was written, and loaded again as it was written',
     );
-    this.#pulse.fire();
   }
 
   #attempt(): string {
@@ -357,7 +368,7 @@ export class SnapshotterRun {
     const waitMs = backoffMs(++this.#memory.failures + 3);
     this.#memory.notBeforeMs = clock.wallMs() + waitMs;
     this.#schedule.notBeforeMs = this.#memory.notBeforeMs;
-    logger.warn({ reason, seconds: Math.round(waitMs / 1000) }, 'a snapshot could not be written; it is tried again');
+    logger.warn({ reason, seconds: Math.round(waitMs / 1000) }, 'a snapshot could not be made; it is tried again');
     this.#fault = reason;
   }
 
@@ -371,8 +382,8 @@ export class SnapshotterRun {
   }
 
   /** Loads what was written; the machine that comes of it goes on. */
-  async #verify({ manifest, folder }: WrittenSnapshot, attempt: string): Promise<void> {
-    const { store, table, clusterId, sha256 } = this.#options;
+  async #verify({ manifest, folder, keys }: WrittenSnapshot, attempt: string): Promise<void> {
+    const { store, table, clusterId } = this.#options;
     const making = { table, report: this.#report };
     this.#machine = undefined;
     this.#state = 'verifying';
@@ -384,15 +395,31 @@ export class SnapshotterRun {
       await this.#discard(folder);
       throw new VerificationFailed(folder, thrown);
     }
-    const bytes = encodeManifest(manifest);
-    const key = manifestKey(clusterId, manifest.index, attempt);
-    const hash = sha256(bytes);
-    await this.#retries.run('storing the manifest', () => store.put(key, [bytes], { bytes: bytes.length, sha256: hash }));
+    this.#unconfirmed = { manifest, folder, keys, key: manifestKey(clusterId, manifest.index, attempt), data: dataOf(machine), logBytes: this.#schedule.logBytes };
     this.#take(machine);
-    this.#noteSnapshot(manifest, machine);
-    this.#unpublished = publishedForm(manifest, key, hash);
-    this.#fault = '';
+  }
+
+  /** The snapshot's manifest is stored once the log has confirmed its digest; a snapshot of which it says nothing is made again. */
+  async #decide({ manifest, folder, keys, key, data, logBytes }: Unconfirmed, { confirmedIndex, lastCheckpointIndex: checkpoint }: Machine): Promise<void> {
+    const { store, sha256, logger } = this.#options;
+    const { index, digest } = manifest;
+    this.#awaited.end();
+    this.#unconfirmed = undefined;
+    if (confirmedIndex === index) {
+      const bytes = encodeManifest(manifest);
+      const hash = sha256(bytes);
+      await this.#retries.run('storing the manifest', () => store.put(key, [bytes], { bytes: bytes.length, sha256: hash }));
+      this.#noteSnapshot(manifest, keys, data, this.#schedule.logBytes - logBytes);
+      this.#unpublished = publishedForm(manifest, key, hash);
+      this.#memory.failures = 0;
+      this.#fault = '';
+      logger.info({ index, checkpoint, digest }, 'a checkpoint of the log confirms the snapshot');
+    } else {
+      this.#postpone(`the checkpoint of the log at entry ${checkpoint} says nothing of the one at entry ${index}, as may be when the leader changes; so nothing confirms the snapshot`);
+      await this.#discard(folder);
+    }
     this.#state = 'following';
+    this.#pulse.fire();
   }
 
   async #publish(): Promise<void> {
@@ -423,18 +450,28 @@ export class SnapshotterRun {
   async #tell(): Promise<void> {
     const { publisher, logger, clock } = this.#options;
     for (;;) {
+      const beganMs = clock.monotonicMs();
       const shortLog = this.#sameLog?.shortLog(this.#feed?.status(), clock.monotonicMs()) ?? '';
       if (shortLog !== '' && this.#shortLog === '') logger.error({ reason: shortLog }, 'the archive is not of this log');
       this.#shortLog = shortLog;
+      const late = this.#awaited.fault(this.#appliedIndex, beganMs);
+      if (late !== '' && this.#late === '') logger.warn({ reason: late }, 'a snapshot waits for the log');
+      this.#late = late;
+      const progress = this.progress();
       try {
-        this.#schedule.order(await publisher.report(this.progress()));
+        this.#schedule.order(await publisher.report(progress));
         this.#archiver?.flush(this.#schedule.wantedIndex);
       } catch (thrown) {
         if (!(thrown instanceof OperationalError)) throw thrown;
       }
-      await this.#pulse.sleep(REPORT_MS);
+      // What is asked for is told at once.
+      for (let leftMs = REPORT_MS; leftMs > 0 && this.#awaited.behind === progress.checkpointBehind; leftMs = beganMs + REPORT_MS - clock.monotonicMs()) await this.#pulse.wait(leftMs);
     }
   }
+}
+
+function bytesOf({ parts }: SnapshotManifest): number {
+  return parts.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
 function publishedForm({ index, term, digest }: SnapshotManifest, key: string, sha256: string): PublishedSnapshot {

@@ -4,22 +4,25 @@
 //   feed ──► archiver ──► object store: segments
 //                │ the newest segment from memory, older ones from the store
 //                ▼
-//             machine ──► object store: snapshot ──► loaded again: the machine that goes on ──► manifest ──► published
+//             machine ──► object store: snapshot ──► loaded again: the machine that goes on
+//             at a checkpoint of the log                └──► next checkpoint has its digest ──► manifest ──► published
 //
 // What must hold:
 // - The machine applies only what is archived, so nothing is published, and no log is cut, beyond the archive.
-// - A manifest is stored only once the snapshot's objects were loaded again and gave the digest that was written. The machine
-//   that this gave goes on in the place of the one that wrote it: two are never in memory.
-// - After a checkpoint that does not match, nothing is published and the run ends.
-// - Killed anywhere, the next run goes on from what is in the store: a verified snapshot that was not published yet is
+// - A manifest is stored, and a snapshot published, only once its objects were loaded again and gave the digest that was written,
+//   and a later checkpoint record of the log has said that this was the leader's digest there: a snapshot is of the state at a
+//   checkpoint. The machine that was loaded goes on in the place of the one that wrote it: two are never in memory.
+// - After a checkpoint that does not match, nothing is published and the run ends; the snapshot that waited for it is removed.
+// - Killed anywhere, the next run goes on from what is in the store: a confirmed snapshot that was not published yet is
 //   published, a segment that is not there yet is archived, half a snapshot is left to retention.
 // - The archive is of this log (same-log.ts): else nothing is archived, published or deleted.
 // - A store in trouble is asked again for ever, with memory bounded; so is a cluster that cannot be reached.
-import { OperationalError } from '../base/errors.ts';
+import { OperationalError, errorText } from '../base/errors.ts';
 import type { SnapshotterProgress } from '../ports/publisher.ts';
 import { DamagedSegment } from './archiver.ts';
 import { backoffMs } from './pulse.ts';
-import { type RunMemory, type SnapshotterOptions, SnapshotterRun, VerificationFailed } from './snapshotter-run.ts';
+import type { SnapshotterOptions } from './snapshotter-options.ts';
+import { type RunMemory, SnapshotterRun, VerificationFailed } from './snapshotter-run.ts';
 
 export class Snapshotter {
   readonly #options: SnapshotterOptions;
@@ -40,7 +43,9 @@ export class Snapshotter {
         await run.run();
       } catch (thrown) {
         if (this.#stopped) return;
-        if (!this.#mayGoOn(thrown, run)) throw thrown;
+        if (this.#mayGoOn(thrown, run)) continue;
+        await this.#tellEnd(thrown, run);
+        throw thrown;
       }
     }
   }
@@ -52,6 +57,13 @@ export class Snapshotter {
 
   progress(): SnapshotterProgress | undefined {
     return this.#run?.progress();
+  }
+
+  /** Who waits for a snapshot hears why none comes; the log has it anyway. */
+  async #tellEnd(thrown: unknown, run: SnapshotterRun): Promise<void> {
+    await this.#options.publisher.report({ ...run.progress(), checkpointBehind: 0, fault: errorText(thrown) }).catch((unheard: unknown) => {
+      if (!(unheard instanceof OperationalError)) throw unheard;
+    });
   }
 
   /** Whether to begin again from what is in the store. */

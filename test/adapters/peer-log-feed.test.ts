@@ -105,7 +105,7 @@ const silent: Logger = { debug: () => undefined, info: () => undefined, warn: ()
 
 function feedOf(members: readonly { port: number }[], overrides: Partial<PeerLogFeedOptions> = {}): PeerLogFeed {
   const feed = new PeerLogFeed({
-    members: members.map(({ port }, i) => ({ name: `m${i}`, host: '127.0.0.1', port })),
+    members: () => members.map(({ port }, i) => ({ name: `m${i}`, host: '127.0.0.1', port })),
     clusterSecret: SECRET, clusterId: '', name: 'snapshotter', entropy: new NodeEntropy(), logger: silent, timings: TIMINGS, ...overrides,
   });
   closers.push(() => feed.close());
@@ -210,6 +210,27 @@ describe('a log feed over the peer port', () => {
       for (const member of members) member.commitTo(log.lastIndex);
       await reader.reaches(log.lastIndex).catch((thrown: unknown) => expect.fail(`seed ${seed}: ${String(thrown)}`));
     }
+  });
+
+  test('goes to members that came later, and leaves one that is none any more', async () => {
+    const log = new MemoryFeedLog().grow(20);
+    const [first, later] = [await new Member(log, 1).start(), await new Member(log, 2).start()];
+    let members: Member[] = [first];
+    const feed = feedOf([], { members: () => members.map(({ port }) => ({ name: `m${port}`, host: '127.0.0.1', port })) });
+    const reader = new Reader(feed, 1);
+    await reader.reaches(20);
+    expect(feed.status()?.nodeName).toBe('n1');
+    members = [first, later];
+    log.grow(1);
+    for (const member of members) member.commitTo(21);
+    await reader.reaches(21);
+    expect(feed.status()?.nodeName).toBe('n1');
+    // Alive and in touch, and removed: it will not hear of what comes.
+    members = [later];
+    log.grow(1);
+    later.commitTo(22);
+    await reader.reaches(22);
+    expect(feed.status()?.nodeName).toBe('n2');
   });
 
   test('leaves a member that has lost its cluster', async () => {

@@ -10,14 +10,15 @@ import { silentLogger } from '../snapshot/log-model.ts';
 
 const PROGRESS: SnapshotterProgress = {
   state: 'following', appliedIndex: 1, archivedIndex: 1, commitIndex: 1, archiveLagMs: 0, bytesDone: 0, bytesTotal: 0, logBytes: 0,
-  snapshotIndex: 0, snapshotMs: 0, snapshotBytes: 0, snapshotKeys: 0, fault: '',
+  checkpointBehind: 0, snapshotIndex: 0, snapshotMs: 0, snapshotBytes: 0, snapshotKeys: 0, fault: '',
 };
 const SNAPSHOT = { index: 7, term: 1, manifestKey: 'k', manifestSha256: 'ab'.repeat(32), digest: '0123456789abcdef' };
 
 /** A member that answers each request with what `answer` says; undefined: it keeps silent. */
-async function member(answer: (request: string) => string | undefined): Promise<RespAddress & { readonly heard: string[] }> {
+async function member(answer: (request: string) => string | undefined): Promise<RespAddress & { readonly heard: string[]; readonly connections: () => number }> {
   const heard: string[] = [];
   const sockets = new Set<net.Socket>();
+  const connections = (): number => sockets.size;
   const server = net.createServer((socket) => {
     sockets.add(socket);
     socket.on('error', () => {});
@@ -33,7 +34,7 @@ async function member(answer: (request: string) => string | undefined): Promise<
     for (const socket of sockets) socket.destroy();
     server.close();
   });
-  return { host: '127.0.0.1', port: (server.address() as AddressInfo).port, password: '', heard };
+  return { host: '127.0.0.1', port: (server.address() as AddressInfo).port, password: '', heard, connections };
 }
 
 const orders = (index: number) => (): string => {
@@ -67,6 +68,28 @@ test('members that are gone, silent or refuse do not keep the others from being 
   expect(silent.heard).toHaveLength(1);
   expect(well.heard).toHaveLength(2);
   await expect(publisherTo(nobody, refusing).report(PROGRESS)).rejects.toThrow(OperationalError);
+});
+
+test('members that come are told and asked from then on, those that leave no more, and connections to the others stay', async () => {
+  const [first, second, third] = [await member(orders(1)), await member(orders(2)), await member((request) => (request.includes('PUBLISH') ? '+OK\r\n' : orders(3)()))];
+  const publisher = publisherTo(first, second);
+  expect(await publisher.report(PROGRESS)).toEqual({ snapshotIndexMin: 2 });
+  publisher.setAddresses([third, first]);
+  expect(await publisher.report(PROGRESS)).toEqual({ snapshotIndexMin: 3 });
+  expect([first, second, third].map(({ heard }) => heard.length)).toEqual([2, 1, 1]);
+  expect([first, second, third].map(({ connections }) => connections())).toEqual([1, 1, 1]);
+  expect(await publisher.publish(SNAPSHOT)).toBe('published');
+  expect(third.heard).toHaveLength(2);
+});
+
+test('one that leaves while it is being asked is given up at once', async () => {
+  const silent = await member(() => undefined);
+  const well = await member(() => '+OK\r\n');
+  const publisher = publisherTo(silent, well);
+  const publishing = publisher.publish(SNAPSHOT);
+  while (silent.heard.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  publisher.setAddresses([well]);
+  expect(await publishing).toBe('published');
 });
 
 test('publishing goes to the first that answers', async () => {

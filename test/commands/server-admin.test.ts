@@ -36,6 +36,18 @@ describe('server commands', () => {
     expect(node.server.deferring).toBe(false);
   });
 
+  test('WAIT counts voters only: neither a learner nor one that leaves could save the write', () => {
+    const node = new SessionHarness();
+    node.session.lastIndex = 5;
+    expect(node.run('wait', '0', '0')).toBe(2);
+    const [own, second, third] = node.server.status.members;
+    node.server.status = { ...node.server.status, members: [own!, { ...second!, role: 'learner' }, third!] };
+    expect(node.run('wait', '0', '0')).toBe(1);
+    node.server.status = { ...node.server.status, members: [own!, { ...second!, role: 'learner' }, { ...third!, role: 'leaving' }] };
+    expect(node.run('wait', '0', '0')).toBe(0);
+    expect(node.run('wait', '1', '100')).toBeUndefined();
+  });
+
   test('WAIT waits for more, then gives the number it got', () => {
     const node = new SessionHarness();
     node.session.lastIndex = 42;

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import { expect, onTestFinished, test } from 'vitest';
 import { startCluster, tempDir, type Cluster } from './lib/cluster.ts';
 import { Load } from './lib/load.ts';
-import { runHoldfast, type TestNode } from './lib/node-process.ts';
+import { HoldfastProcess, runHoldfast, type TestNode } from './lib/node-process.ts';
 import { until } from './lib/until.ts';
 
 const addressOf = (node: TestNode): string => `127.0.0.1:${node.peerPort}/${node.port}`;
@@ -115,6 +115,36 @@ test('a cluster of one grows to three, and survives its first node', { timeout: 
   await Promise.all(others.map((node) => node.waitReady()));
   expect(await others[1]!.ask('GET', 'early')).toBe('value');
   expect(await roles(others[0]!)).toEqual({ n1: 'voter', n2: 'voter', n3: 'voter' });
+});
+
+test('a snapshotter goes on with members that came later, when all that its configuration names are gone', { timeout: 180_000 }, async () => {
+  const store = tempDir();
+  onTestFinished(() => fs.rmSync(store, { recursive: true, force: true }));
+  const directives = ['--object-store', store, '--snapshotter', 'no', '--log-keep-bytes', '0', '--log-keep-bytes-max', '0'];
+  const cluster = await startCluster({ nodes: 1, directives });
+  const [first] = cluster.nodes as [TestNode];
+  const snapshotter = new HoldfastProcess(['snapshotter', ...first.directives]);
+  onTestFinished(() => snapshotter.kill('SIGKILL'));
+  const saves = async (node: TestNode, value: string): Promise<void> => {
+    await node.ask('SET', 'key', value);
+    await until(`SAVE at ${node.name}`, async () => (await node.ask('SAVE')) === 'OK', { timeoutMs: 30_000, everyMs: 100 });
+  };
+  await saves(first, '1');
+  const others = [await cluster.another('n2', directives), await cluster.another('n3', directives)];
+  for (const node of others) {
+    await addAndStart(cluster, node);
+    await votes(first, node.name);
+  }
+  // They hear from it too, and whichever leads gives it its checkpoints.
+  await cluster.lead(others[0]!);
+  for (const node of cluster.nodes) await saves(node, node.name);
+  await holdfast('removenode', 'n1', '--to', `127.0.0.1:${others[0]!.port}`);
+  await stopsRemoved(first);
+  for (const node of others) await saves(node, `${node.name} again`);
+  expect(snapshotter.output).toMatch(/the log says who the members are members="?n2 n3/);
+  expect(snapshotter.output).toMatch(/following the log of this member member=n[23]/);
+  snapshotter.kill('SIGTERM');
+  await snapshotter.exited;
 });
 
 test('what is not so is refused, with the reason', { timeout: 120_000 }, async () => {

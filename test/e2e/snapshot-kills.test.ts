@@ -120,7 +120,7 @@ async function check({ node, root, clusterId }: World, where: string): Promise<v
   }
 }
 
-const MOMENTS = [/snapshotter started/, /following the log/, /a snapshot was written/, /snapshot published/] as const;
+const MOMENTS = [/snapshotter started/, /following the log/, /a snapshot was written/, /confirms the snapshot/, /snapshot published/] as const;
 
 test(`the snapshotter and its node, killed ${ROUNDS} times`, { timeout: TIMEOUT_MS }, async () => {
   const random = new Prng(SEED);

@@ -6,7 +6,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { freePort, freePorts, tempDir } from './lib/cluster.ts';
 import { HoldfastProcess, runHoldfast } from './lib/node-process.ts';
 import { RespClient } from './lib/resp.ts';
-import { until } from './lib/until.ts';
+import { until, within } from './lib/until.ts';
 
 const hasRedis = spawnSync('redis-server', ['--version']).status === 0;
 const READY = /ready/;
@@ -84,6 +84,21 @@ test.skipIf(!hasRedis)('a snapshot of a local cluster loads into stock Redis wit
   await other.client.send('FLUSHALL');
   expect(await tool('import', file, '--to', `127.0.0.1:${other.port}`)).toContain('imported 311 keys');
   expect(await other.client.send('DEBUG', 'DIGEST')).toBe(digest);
+});
+
+test('SAVE waits for neither the interval of the archive nor that of checkpoints, and what it publishes was confirmed by one', async () => {
+  const { process: run, client } = await local(path.join(scratch(), 'a'), '--archive-interval-seconds', '60');
+  for (let round = 1; round <= 3; round++) {
+    await client.send('SET', 'round', round);
+    // A minute each, where it waited for them.
+    await until('SAVE', async () => (await within('SAVE', 20_000, client.send('SAVE'))) === 'OK', { timeoutMs: 20_000 });
+  }
+  const indexes = (line: RegExp): unknown[] => [...run.output.matchAll(line)].map(([, index]) => index);
+  const published = await until('three of them', () => {
+    const found = indexes(/snapshot published .*?index=(\d+)/g);
+    return found.length >= 3 ? found : undefined;
+  });
+  expect(indexes(/a checkpoint of the log confirms the snapshot .*?index=(\d+)/g)).toEqual(published);
 });
 
 test('killed again and again, the snapshotter goes on; a restore gives what was there at that index', async () => {

@@ -1,6 +1,8 @@
 // SAVE, BGSAVE, LASTSAVE, INFO persistence and HOLDFAST PUBLISH / SNAPSHOTS / SNAPSHOTTER on a real server, with the snapshotter
 // played by the test.
 import { expect, test } from 'vitest';
+import { ENTRY_HEADER_BYTES } from '../../src/base/entry.ts';
+import { RecordKind, RecordView } from '../../src/machine/record-codec.ts';
 import { SAVE_FAULT_AFTER_MS, SNAPSHOTTER_SILENT_MS } from '../../src/server/snapshots.ts';
 import { parseReply } from '../commands/recorded-reply.ts';
 import { ManualNode, resp, type ManualSocket } from './manual-node.ts';
@@ -216,6 +218,71 @@ test('PUBLISH at a follower is forwarded, as any write', () => {
   client.send(publish(1));
   node.commitForward(node.forwards[0]!);
   expect(client.take()).toBe('+OK\r\n');
+});
+
+/** The kinds of records in what is proposed, an entry each. */
+function proposedKinds(node: ManualNode): RecordKind[][] {
+  return node.proposals.map(({ entry }) => {
+    const view = new RecordView();
+    const kinds: RecordKind[] = [];
+    for (let at = ENTRY_HEADER_BYTES; at < entry.length; at = view.end) {
+      view.read(entry, at, entry.length);
+      kinds.push(view.kind);
+    }
+    return kinds;
+  });
+}
+
+test('a checkpoint that a snapshotter waits for is logged at once by the leader, once, and ends its entry', () => {
+  const node = ManualNode.leader(...STORE);
+  const client = node.connect();
+  const behind = node.machine.appliedIndex;
+  const { lastCheckpointIndex } = node.machine;
+  // The log is not there yet: the digest of a checkpoint in between would be missing.
+  orders(client, { checkpointBehind: behind + 1 });
+  node.clock.pass(500);
+  expect(proposedKinds(node)).toEqual([]);
+  orders(client, { checkpointBehind: behind });
+  // One proposal is under way, and more waits for it.
+  client.send('SET a 1');
+  node.clock.pass(1);
+  client.send('SET b 2');
+  node.clock.pass(200);
+  expect(proposedKinds(node)).toEqual([[RecordKind.command], [RecordKind.command, RecordKind.checkpoint]]);
+  client.send('SET c 3');
+  node.commitAll();
+  client.take();
+  expect(node.machine.lastCheckpointIndex).toBeGreaterThan(Math.max(behind, lastCheckpointIndex));
+  const first = node.machine.lastCheckpointIndex;
+  // It is there; asked for again, none comes.
+  orders(client, { checkpointBehind: behind });
+  node.clock.pass(500);
+  expect(proposedKinds(node)).toEqual([]);
+  // Behind that one: the record has its digest.
+  orders(client, { checkpointBehind: first });
+  node.clock.pass(200);
+  expect(proposedKinds(node)).toEqual([[RecordKind.checkpoint]]);
+  node.commitAll();
+  expect(node.machine.confirmedIndex).toBe(first);
+});
+
+test('a checkpoint is logged also where the log is full; not by a follower, nor for a snapshotter that is silent', () => {
+  const node = ManualNode.leader(...STORE);
+  const client = node.connect();
+  node.tell({ type: 'log-room', isFull: true });
+  orders(client, { checkpointBehind: node.machine.appliedIndex });
+  node.clock.pass(200);
+  expect(proposedKinds(node)).toEqual([[RecordKind.checkpoint]]);
+  node.commitAll();
+  node.tell({ type: 'log-room', isFull: false });
+  const follower = ManualNode.follower(...STORE);
+  orders(follower.connect(), { checkpointBehind: follower.machine.appliedIndex });
+  follower.clock.pass(500);
+  expect([...follower.proposals, ...follower.forwards]).toEqual([]);
+  follower.clock.pass(SNAPSHOTTER_SILENT_MS);
+  follower.state('leader', 1, 3);
+  follower.clock.pass(500);
+  expect(proposedKinds(follower)).toEqual([]);
 });
 
 test('SNAPSHOTS shows what is published and how far the snapshotter is', () => {

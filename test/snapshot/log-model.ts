@@ -1,4 +1,5 @@
 // A cluster's committed log with a machine that applies it as it grows, and what a snapshotter sees of it: feed and publisher.
+import { encodeConfiguration } from '../../src/base/configuration.ts';
 import { EntryKind, makeEntry, sealEntry } from '../../src/base/entry.ts';
 import { OperationalError } from '../../src/base/errors.ts';
 import type { Prng } from '../../src/base/prng.ts';
@@ -31,6 +32,8 @@ export class LogModel {
   timeMs = START_MS;
   orders: SnapshotterOrders = { snapshotIndexMin: 0 };
   progress: SnapshotterProgress | undefined;
+  /** When it is asked for one. */
+  givesCheckpoints = true;
   readonly #random: Prng;
   #commands: { db: number; words: readonly unknown[] }[] = [];
   readonly #wakers = new Set<() => void>();
@@ -63,21 +66,26 @@ export class LogModel {
   }
 
   run(db: number, words: readonly unknown[]): void {
-    this.#records((builder) => {
-      builder.begin(RecordKind.command, 2, db, ORIGIN, 1, 1);
-      const bytes = resp(words);
-      builder.put(bytes, 0, bytes.length);
-    });
+    this.#records((builder) => putCommand(builder, db, words));
   }
 
-  /** With the digest of the last one, as a leader writes it, or with another. */
-  checkpoint(wrongBy = 0): void {
+  /** An entry that says that these are the members. */
+  configure(...names: readonly string[]): void {
+    const members = names.map((name) => ({ id: Number(name.slice(1)), name, host: name, peerPort: 1, clientPort: 2 }));
+    this.#append(encodeConfiguration({ lastId: 9, members, voters: members.map(({ id }) => id), outgoing: [], learners: [] }));
+  }
+
+  /** With the digest of the last one, as a leader writes it, or with another, or naming one before the last, and maybe with a command behind it. */
+  checkpoint({ wrongBy = 0, previous, then }: { readonly wrongBy?: number; readonly previous?: number; readonly then?: readonly unknown[] } = {}): void {
     const { index, digest } = this.machine.checkpoint;
     this.#records((builder) => {
       builder.begin(RecordKind.checkpoint, 2, 0, ORIGIN, 0, 1);
-      builder.uint53(index);
+      builder.uint53(previous ?? index);
       builder.uint32((digest.low ^ wrongBy) >>> 0);
       builder.uint32(digest.high);
+      if (then === undefined) return;
+      builder.end();
+      putCommand(builder, 0, then);
     }, wrongBy !== 0);
   }
 
@@ -146,9 +154,18 @@ export class LogModel {
     report: async (progress) => {
       await Promise.resolve();
       this.progress = progress;
+      // As the leader does.
+      const { checkpointBehind } = progress;
+      if (this.givesCheckpoints && checkpointBehind >= Math.max(1, this.machine.lastCheckpointIndex)) this.checkpoint();
       return this.orders;
     },
   };
+}
+
+function putCommand(builder: RecordBuilder, db: number, words: readonly unknown[]): void {
+  builder.begin(RecordKind.command, 2, db, ORIGIN, 1, 1);
+  const bytes = resp(words);
+  builder.put(bytes, 0, bytes.length);
 }
 
 export function resp(words: readonly unknown[]): Buffer {

@@ -1,8 +1,12 @@
 // The snapshotter over a log that grows and a store that fails or crashes the process at every step in turn.
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
+import type { MemberAddress } from '../../src/base/configuration.ts';
 import { OperationalError } from '../../src/base/errors.ts';
 import { Prng } from '../../src/base/prng.ts';
+import { allCommands } from '../../src/commands/all.ts';
+import type { CommandContext } from '../../src/commands/context.ts';
+import { CommandTable } from '../../src/commands/table.ts';
 import { digestText } from '../../src/machine/machine.ts';
 import type { ObjectStore } from '../../src/ports/object-store.ts';
 import type { Publisher } from '../../src/ports/publisher.ts';
@@ -10,7 +14,7 @@ import { readCatalog, segmentChain } from '../../src/snapshot/catalog.ts';
 import { encodeManifest } from '../../src/snapshot/manifest.ts';
 import { readSegment } from '../../src/snapshot/segments.ts';
 import { Snapshotter } from '../../src/snapshot/snapshotter.ts';
-import type { SnapshotterOptions, SnapshotterRules } from '../../src/snapshot/snapshotter-run.ts';
+import type { SnapshotterOptions, SnapshotterRules } from '../../src/snapshot/snapshotter-options.ts';
 import { loadSnapshot, soundSnapshots } from '../../src/snapshot/stored-snapshot.ts';
 import { freshSeed } from '../adapters/temp-dir.ts';
 import { FastClock } from './fast-clock.ts';
@@ -127,6 +131,24 @@ function withPut(store: ObjectStore, put: ObjectStore['put']): ObjectStore {
   };
 }
 
+/** A table whose first SET of the key "flipped" stores a value with one bit turned over. */
+function flippingTable(): CommandTable {
+  let isDone = false;
+  return new CommandTable(allCommands.map((spec) => (spec.name !== 'set' ? spec : {
+    ...spec,
+    handler: (context: CommandContext): void => {
+      const { args } = context;
+      const flips = !isDone && args.latin1(1) === 'flipped';
+      // What the entry says stays as it is: the archive has it.
+      const flip = (): void => void (args.bytes[args.start(2)]! ^= 1);
+      if (flips) flip();
+      spec.handler(context);
+      if (flips) flip();
+      isDone ||= flips;
+    },
+  })));
+}
+
 describe('the snapshotter', () => {
   test('a store in which nothing may be deleted is no trouble of the snapshots; once it may, what is old goes', async () => {
     const world = new World(freshSeed(), { retention: { windowMs: 0, snapshotsMin: 1, unpublishedMs: 0 } });
@@ -200,7 +222,7 @@ describe('the snapshotter', () => {
     const world = new World(freshSeed());
     world.log.checkpoint();
     world.log.write(10);
-    world.log.checkpoint(1);
+    world.log.checkpoint({ wrongBy: 1 });
     world.order();
     const { ended } = world.start();
     const thrown = await ended;
@@ -208,6 +230,128 @@ describe('the snapshotter', () => {
     expect((thrown as Error).message).toMatch(/checkpoint at index \d+ has digest [0-9a-f]{16}, and replaying the log to there gives [0-9a-f]{16}/);
     expect(world.log.published).toEqual([]);
     expect(soundSnapshots(await readCatalog(world.store, 'c'))).toEqual([]);
+  });
+
+  test('a machine in which one bit has flipped never publishes: neither a manifest nor a record, whatever comes behind it', async () => {
+    for (const mends of [false, true]) {
+      const world = new World(freshSeed());
+      await world.fill(40);
+      const before = [...world.store.objects.keys()].filter((key) => key.includes('/snapshots/'));
+      const { log } = world;
+      const published = log.published.length;
+      log.run(0, ['SET', 'flipped', 'value']);
+      world.order();
+      // The leader writes it anew behind the checkpoint at which the snapshot is cut, before the one that is to confirm that.
+      const asked = new Set<number>();
+      const publisher: Publisher = {
+        publish: (snapshot) => log.publisher.publish(snapshot),
+        report: (progress) => {
+          asked.add(progress.checkpointBehind);
+          if (mends && asked.size === 3) log.run(0, ['SET', 'flipped', 'anew']);
+          return log.publisher.report(progress);
+        },
+      };
+      const { ended } = world.start(world.store, publisher, { table: flippingTable() });
+      const thrown = await ended;
+      expect(thrown).toMatchObject({ code: 'SNAPSHOT', message: expect.stringMatching(/checkpoint at index \d+ has digest [0-9a-f]{16}, and replaying the log to there gives [0-9a-f]{16}: that is not the cluster's data, so nothing is published.*Begin again/) as string });
+      // It was written, and gone again with it; whoever waits hears why.
+      expect(asked.size).toBe(3);
+      expect([...world.store.objects.keys()].filter((key) => key.includes('/snapshots/'))).toEqual(before);
+      expect(log.published.length).toBe(published);
+      expect(log.progress).toMatchObject({ fault: (thrown as Error).message, checkpointBehind: 0 });
+      // With a memory that holds, another begins from the last published one.
+      world.order();
+      const wanted = log.lastIndex;
+      const again = world.start();
+      await world.until('published', again, () => world.publishedIndex >= wanted);
+      await world.check();
+      await world.stop(again);
+    }
+  });
+
+  test('nothing is published before a checkpoint has confirmed it, however long none comes, which is told', async () => {
+    const world = new World(freshSeed());
+    const { log } = world;
+    log.run(0, ['SET', 'a', '1']);
+    log.givesCheckpoints = false;
+    world.order();
+    const started = world.start();
+    const manifests = (): number => [...world.store.objects.keys()].filter((key) => key.endsWith('manifest.json')).length;
+    const sayIt = /a snapshot waits for a checkpoint of the log behind entry \d+, and none comes/;
+    await world.until('told', started, () => sayIt.test(log.progress?.fault ?? ''));
+    expect(log.progress!.checkpointBehind).toBe(log.lastIndex);
+    // One with a command behind it in the same entry is none to be cut at.
+    log.checkpoint({ then: ['SET', 'b', '2'] });
+    const passed = log.lastIndex;
+    await world.until('passed', started, () => log.progress?.appliedIndex === passed);
+    log.checkpoint();
+    const cut = log.lastIndex;
+    await world.until('written', started, () => log.progress?.state === 'verifying' && log.progress.checkpointBehind === cut);
+    await world.until('told again', started, () => sayIt.test(log.progress?.fault ?? ''));
+    expect([manifests(), log.published.length, log.progress!.snapshotIndex]).toEqual([0, 0, 0]);
+    log.checkpoint();
+    await world.until('published', started, () => world.publishedIndex === cut);
+    await world.until('told', started, () => log.progress?.fault === '' && log.progress.snapshotIndex === cut && log.progress.checkpointBehind === 0);
+    await world.check();
+    await world.stop(started);
+  });
+
+  test('a snapshot of which the next checkpoint says nothing, as of a new leader, is not published, and made again', async () => {
+    const world = new World(freshSeed());
+    const { log } = world;
+    log.write(30);
+    log.checkpoint();
+    log.run(0, ['SET', 'a', '1']);
+    log.givesCheckpoints = false;
+    world.order();
+    const started = world.start();
+    await world.until('asked', started, () => (log.progress?.checkpointBehind ?? 0) > 0);
+    const before = log.machine.lastCheckpointIndex;
+    log.checkpoint();
+    const cut = log.lastIndex;
+    await world.until('written', started, () => log.progress?.state === 'verifying');
+    log.checkpoint({ previous: before });
+    await world.until('given up', started, () => /says nothing of the one at entry/.test(log.progress?.fault ?? ''));
+    expect([...world.store.objects.keys()].filter((key) => key.includes('/snapshots/'))).toEqual([]);
+    log.givesCheckpoints = true;
+    await world.until('published', started, () => world.publishedIndex > cut);
+    expect(log.published.length).toBe(1);
+    await world.check();
+    await world.stop(started);
+  });
+
+  test('tells who the members are as soon as the log says it, and at its start from what is archived', async () => {
+    const world = new World(freshSeed());
+    const told: string[] = [];
+    const membersChanged = (members: readonly MemberAddress[]): void => void told.push(members.map(({ name }) => name).join(' '));
+    let isStuck = false;
+    const { store } = world;
+    const sticking = withPut(store, (key, source, options) => (isStuck ? new Promise(() => {}) : store.put(key, source, options)));
+    let started = world.start(sticking, world.log.publisher, { membersChanged });
+    world.log.write(10);
+    world.log.configure('n1', 'n2');
+    world.order();
+    await world.until('published', started, () => world.publishedIndex > 0);
+    expect(told).toEqual(['n1 n2']);
+    await world.until('archived', started, () => world.log.progress?.archivedIndex === world.log.lastIndex);
+    // Also while nothing can be archived, and so nothing is applied.
+    isStuck = true;
+    world.log.configure('n2', 'n3');
+    await world.until('told', started, () => told.length === 2);
+    await world.stop(started);
+    // From the snapshot, then from the log.
+    isStuck = false;
+    started = world.start(sticking, world.log.publisher, { membersChanged });
+    await world.until('told', started, () => told.length === 4);
+    expect(told).toEqual(['n1 n2', 'n2 n3', 'n1 n2', 'n2 n3']);
+    await world.stop(started);
+    // The members of another cluster with the same id are nobody's business.
+    const anew = new LogModel(new Prng(freshSeed()));
+    anew.write(5);
+    const another = world.start(store, anew.publisher, { openFeed: () => anew.feed(), membersChanged });
+    await world.until('told', another, () => /reaches to entry/.test(anew.progress?.fault ?? ''));
+    expect(told.length).toBe(4);
+    await world.stop(another);
   });
 
   test('a log that was cut behind the archive ends it and says what to do; one with a seed goes on from there', async () => {
