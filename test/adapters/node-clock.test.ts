@@ -5,6 +5,15 @@ import { NodeEntropy } from '../../src/adapters/node-entropy.ts';
 import { importInWorker } from './worker-import.ts';
 
 describe('the clock', () => {
+  test('the last reading stays until the next', () => {
+    const clock = new NodeClock();
+    const firstMs = clock.monotonicMs();
+    expect(clock.lastMonotonicMs).toBe(firstMs);
+    let nextMs = firstMs;
+    while (nextMs === firstMs) nextMs = clock.monotonicMs();
+    expect(clock.lastMonotonicMs).toBe(nextMs);
+  });
+
   test('is one clock for both threads', async () => {
     const clock = new NodeClock();
     const cell = new SharedArrayBuffer(16);
