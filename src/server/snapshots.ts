@@ -69,6 +69,8 @@ export class Snapshots implements SnapshotPort {
   #counts: { readonly index: number; readonly dirty: number; readonly atMs: number }[] = [];
   #countedMs = -Infinity;
   #publishedSeen = 0;
+  /** Monotonic. */
+  #publishedSeenMs = -Infinity;
   #dirtyAtSave = 0;
 
   constructor(host: SnapshotsHost) {
@@ -122,6 +124,8 @@ export class Snapshots implements SnapshotPort {
   report(json: string): string | undefined {
     const heard = reportFrom(json);
     if (heard === undefined) return undefined;
+    // What is published by now was before this.
+    this.#settle();
     this.#heard.set(heard.name, { report: heard.report, atMs: this.#host.monotonicMs() });
     if (this.#heard.size > REPORTERS_MAX) this.#forgetOldest();
     this.#settle();
@@ -175,6 +179,8 @@ export class Snapshots implements SnapshotPort {
     if (this.#wantedIndex > 0) return true;
     for (const heard of this.#heard.values()) {
       const { state } = heard.report;
+      // What was said before the snapshot was published was said of that one.
+      if (heard.atMs < this.#publishedSeenMs) continue;
       if ((state === 'writing' || state === 'verifying') && !this.#isSilent(heard)) return true;
     }
     return false;
@@ -233,6 +239,7 @@ export class Snapshots implements SnapshotPort {
     const publishedIndex = machine.publishing.index;
     if (publishedIndex !== this.#publishedSeen) {
       this.#publishedSeen = publishedIndex;
+      this.#publishedSeenMs = this.#host.monotonicMs();
       // Rather too many than too few: the count at or before the snapshot.
       this.#dirtyAtSave = this.#counts.findLast(({ index }) => index <= publishedIndex)?.dirty ?? 0;
     }

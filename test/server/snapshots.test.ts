@@ -80,6 +80,21 @@ test('a snapshot that the snapshotter makes by itself counts as one under way', 
   expect(info(client)['rdb_bgsave_in_progress']).toBe('0');
 });
 
+test('what the snapshotter said before its snapshot was published does not keep the next SAVE from being taken', () => {
+  const node = ManualNode.leader(...STORE);
+  const client = node.connect();
+  orders(client, { state: 'verifying' });
+  expect(ask(client, 'BGSAVE')).toBe('-ERR Background save already in progress\r\n');
+  node.clock.pass(100);
+  published(node, client, node.machine.appliedIndex);
+  expect(ask(client, 'BGSAVE')).toBe('+Background saving started\r\n');
+  // It says of the next one what it says.
+  published(node, client, node.machine.appliedIndex);
+  node.clock.pass(100);
+  orders(client, { state: 'writing' });
+  expect(info(client)['rdb_bgsave_in_progress']).toBe('1');
+});
+
 test('SAVE answers once its snapshot is published, and only its own connection waits', () => {
   const node = ManualNode.leader(...STORE);
   const client = node.connect();
