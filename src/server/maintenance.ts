@@ -76,6 +76,7 @@ export class Maintenance {
   cron(nowMs: number): void {
     const { machine } = this.#engine;
     if (!machine.bootstrapped) return;
+    machine.keyspace.prepare();
     if (!this.#freeing) this.#free();
     // What is about to be freed is no reason to move what stays.
     if (!this.#freeing) this.#defragment(machine.keyspace);
