@@ -207,6 +207,11 @@ export class Keyspace {
     return this.#internals.hasDiscarded;
   }
 
+  /** Work for idle time: has memory ready that the next commands may need. */
+  prepare(): void {
+    this.#internals.memory.segments.prepare();
+  }
+
   /**
    * Work for idle time, between commands: moves blocks out of sparse slabs so that their pages come free. A cycle begins
    * when there is something to gain, and visits every key once. Looking at a key costs some of the budget too.

@@ -93,9 +93,14 @@ export class Machine {
   /** For reads inside EXEC, which run on the client's node only and so must not draw from the replicated generator. */
   readonly #localRandom = new Prng(0x10ca1);
   readonly #accessClockMs: () => number;
+  /** The entry that is being applied, its term, and the record that comes next. */
+  #open: Uint8Array | undefined;
+  #openTerm = 0;
+  #openNumber = 0;
+  #openAt = 0;
   appliedIndex = 0;
   appliedTerm = 0;
-  /** Log time of the last applied entry, ms. */
+  /** Log time of the last entry that was begun, ms. */
   timeMs = 0;
   lastCheckpointIndex = 0;
   /** The newest checkpoint at which this machine had the digest that a later record of the log says; 0: none. Nothing that is applied depends on it. */
@@ -125,12 +130,30 @@ export class Machine {
 
   /** Applies one entry whose place in the log is `index` and `term`; `entry` may be unsealed (the proposer's own copy). */
   apply(entry: Uint8Array, index: number, term: number, timeMs: number, sink: ApplySink): void {
+    this.begin(entry, index, term, timeMs);
+    assert(this.proceed(sink, Infinity), 'without a limit all records of an entry are applied');
+  }
+
+  /** The first part of `apply`, for those who apply an entry bit by bit: `proceed` does the rest. */
+  begin(entry: Uint8Array, index: number, term: number, timeMs: number): void {
+    assert(this.#open === undefined, () => `entry ${index} begins while another is applied`);
     assert(index === this.appliedIndex + 1, () => `entry ${index} is applied after ${this.appliedIndex}`);
     assert(
       entryMachineVersion(entry) <= MACHINE_VERSION,
       () => `entry ${index} needs machine version ${entryMachineVersion(entry)}; this build runs ${MACHINE_VERSION}: upgrade this node`,
     );
     if (timeMs > this.timeMs) this.timeMs = timeMs;
+    this.#open = entry;
+    this.#openTerm = term;
+    this.#openNumber = 0;
+    this.#openAt = ENTRY_HEADER_BYTES;
+  }
+
+  /** Applies the next records of the entry that was begun, until they have `bytes` or more. True once it is applied. */
+  proceed(sink: ApplySink, bytes: number): boolean {
+    const entry = this.#open;
+    assert(entry !== undefined, 'an entry was begun');
+    const index = this.appliedIndex + 1;
     switch (entryKind(entry)) {
       case EntryKind.noop:
         break;
@@ -143,15 +166,28 @@ export class Machine {
         this.#bootstrap(entry);
         break;
       case EntryKind.commands:
-        this.#applyRecords(entry, index, term, sink);
+        if (!this.#applyRecords(entry, index, sink, bytes)) return false;
         break;
     }
+    this.#open = undefined;
     this.appliedIndex = index;
-    this.appliedTerm = term;
+    this.appliedTerm = this.#openTerm;
+    return true;
+  }
+
+  /** An entry was begun and has records that are not applied. */
+  get isOpen(): boolean {
+    return this.#open !== undefined;
+  }
+
+  /** The last entry of which the state has anything. */
+  get seenIndex(): number {
+    return this.appliedIndex + (this.isOpen ? 1 : 0);
   }
 
   /** What a snapshot has to keep beside the keys. */
   snapshotState(): MachineState {
+    assert(!this.isOpen, 'a snapshot is of whole entries');
     return {
       index: this.appliedIndex,
       term: this.appliedTerm,
@@ -188,6 +224,7 @@ export class Machine {
 
   /** Takes over the state of `other`, which is ahead and is not used any more. Whoever holds this machine goes on with it. */
   adopt(other: Machine): void {
+    assert(!this.isOpen, 'an entry that was begun is applied');
     assert(other.appliedIndex > this.appliedIndex, () => `a machine at ${this.appliedIndex} is to go back to ${other.appliedIndex}`);
     this.#take(other.snapshotState(), other.keyspace);
   }
@@ -220,16 +257,19 @@ export class Machine {
     this.#context.publishing = this.publishing;
   }
 
-  #applyRecords(entry: Uint8Array, index: number, term: number, sink: ApplySink): void {
+  #applyRecords(entry: Uint8Array, index: number, sink: ApplySink, bytes: number): boolean {
     const context = this.#context;
     assert(context !== undefined, () => `entry ${index} has records before the bootstrap entry`);
     const record = this.#record;
     const count = entryRecordCount(entry);
-    let at = ENTRY_HEADER_BYTES;
+    const stopAt = this.#openAt + bytes;
+    const term = this.#openTerm;
+    let at = this.#openAt;
+    let number = this.#openNumber;
     context.nowMs = this.timeMs;
     context.logTimeMs = this.timeMs;
     context.entryIndex = index;
-    for (let number = 0; number < count; number++) {
+    for (; number < count && at < stopAt; number++) {
       record.read(entry, at, entry.length);
       at = record.end;
       const writer = sink.begin(record);
@@ -246,9 +286,13 @@ export class Machine {
       }
       if (writer !== undefined) sink.end(record);
     }
+    this.#openAt = at;
+    this.#openNumber = number;
+    if (number < count) return false;
     assert(at === entry.length, () => `entry ${index} has ${entry.length - at} bytes after its records`);
     this.dirty += context.dirty;
     context.dirty = 0;
+    return true;
   }
 
   #applyRecord(context: CommandContext, record: RecordView, index: number, sink: ApplySink | undefined): void {

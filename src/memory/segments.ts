@@ -59,6 +59,8 @@ export class PageTable {
 export const PAGE_TABLE_BYTES = SEGMENT_PAGES * 18;
 const NO_PAGES = new PageTable(0);
 
+const newSegment = () => ({ buffer: new ArrayBuffer(SEGMENT_BYTES), pages: new PageTable(SEGMENT_PAGES) });
+
 export class Segments {
   readonly bytes: Uint8Array[] = [];
   readonly words: Uint32Array[] = [];
@@ -66,6 +68,8 @@ export class Segments {
   readonly doubles: Float64Array[] = [];
   readonly pages: PageTable[] = [];
   count = 0;
+  /** Of the next segment, with its table. */
+  #prepared: { readonly buffer: ArrayBuffer; readonly pages: PageTable } | undefined;
 
   constructor() {
     for (let i = 0; i < SEGMENTS_MAX; i++) {
@@ -76,16 +80,25 @@ export class Segments {
     }
   }
 
+  /**
+   * Gets the next segment ready, for idle time. The garbage collector takes so large a buffer for a reason to collect: 3 to 15 ms,
+   * which would come on top of the command that needs the room.
+   */
+  prepare(): void {
+    this.#prepared ??= newSegment();
+  }
+
   /** The number of a new segment, the lowest that is free. Its pages are zero until first written. */
   add(): number {
     let number = 1;
     while (number < SEGMENTS_MAX && this.words[number] !== NO_WORDS) number++;
     assert(number < SEGMENTS_MAX, 'memory is limited to 32 GiB of segments');
-    const buffer = new ArrayBuffer(SEGMENT_BYTES);
+    const { buffer, pages } = this.#prepared ?? newSegment();
+    this.#prepared = undefined;
     this.bytes[number] = new Uint8Array(buffer);
     this.words[number] = new Uint32Array(buffer);
     this.doubles[number] = new Float64Array(buffer);
-    this.pages[number] = new PageTable(SEGMENT_PAGES);
+    this.pages[number] = pages;
     this.count++;
     return number;
   }

@@ -10,6 +10,7 @@ import type { LeaseCellReader } from '../ports/lease-cell.ts';
 import type { EngineLink } from '../ports/link.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { Reply } from '../resp/reply.ts';
+import type { ApplyPace } from './applying.ts';
 import type { SnapshotInstaller } from './installation.ts';
 
 /** What the engine needs of the server. Sessions are numbers here. */
@@ -54,4 +55,6 @@ export interface EngineOptions {
   readonly startsBehind?: LogBase;
   /** Without it this node can start from no snapshot. */
   readonly installer?: SnapshotInstaller | undefined;
+  /** For the simulation, whose clock stands still while records are applied; a node's own unless given. */
+  readonly pace?: ApplyPace | undefined;
 }

@@ -7,22 +7,24 @@
 //   its place, or the first of a later term, is another's); UNCERTAIN after `uncertainAfterMs` without word.
 // - Log time stamped here never goes back (LogClock).
 import { copyBytes } from '../base/bytes.ts';
-import { ENTRY_HEADER_BYTES, EntryKind, entryRecordCount, makeEntry, writeEntryHeader } from '../base/entry.ts';
+import { ENTRY_HEADER_BYTES, EntryKind, makeEntry, writeEntryHeader } from '../base/entry.ts';
 import { APPLY_WINDOW_BYTES, BATCH_RECORDS_MAX, BATCH_TARGET_BYTES, MiB } from '../base/limits.ts';
 import { Errors } from '../commands/errors.ts';
 import type { ServerPort, SessionPort } from '../commands/ports.ts';
 import { makeBootstrapEntry } from '../machine/bootstrap.ts';
-import { MACHINE_VERSION, type ApplySink, type Machine } from '../machine/machine.ts';
+import { MACHINE_VERSION, type Machine } from '../machine/machine.ts';
 import { RecordBuilder, type RecordKind, type RecordView } from '../machine/record-codec.ts';
-import type { CommittedEntry, ConsensusMessage, RaftRole } from '../ports/link.ts';
+import type { CommittedEntry, RaftRole } from '../ports/link.ts';
 import { NullReply } from '../resp/null-reply.ts';
 import type { Reply } from '../resp/reply.ts';
+import { Applying, type ApplyHost, type OtherMessage } from './applying.ts';
 import { keepOwn, piecesOf, waitersOf, waitersOfEntry, type Piece } from './batches.ts';
 import { Congestion } from './congestion.ts';
 import type { EngineOptions } from './engine-options.ts';
 import { Forwarded } from './forwarded.ts';
 import { Forwards } from './forwards.ts';
 import { FULL_RECORDS, Gathering } from './gathering.ts';
+import { Outcomes, NOT_APPLIED } from './outcomes.ts';
 import { Proposals, type Proposal } from './proposals.ts';
 import { Installation } from './installation.ts';
 import { InternalRecords } from './internal-records.ts';
@@ -49,9 +51,7 @@ const CRON_MS = 50;
 /** Longest wait for a forward while the leader stays the same, in units of uncertainAfterMs. */
 const FORWARD_PATIENCE = 5;
 
-const NOT_APPLIED = 'CLUSTERDOWN the leader changed before this write was committed; it was not applied';
-
-export class Engine implements ApplySink {
+export class Engine implements ApplyHost {
   readonly machine: Machine;
   readonly reads: Reads;
   readonly logClock: LogClock;
@@ -71,8 +71,8 @@ export class Engine implements ApplySink {
   readonly requests: Requests;
   readonly congestion = new Congestion(() => this.congested, () => this.#options.host.uncongested());
   readonly #installation: Installation;
-  /** Applied, and not yet told to consensus. */
-  #appliedBytes = 0;
+  readonly #applying: Applying;
+  readonly #outcomes: Outcomes;
   role: RaftRole = 'follower';
   leader = 0;
   term = 0;
@@ -96,6 +96,8 @@ export class Engine implements ApplySink {
     this.requests = new Requests(options.link, options.host);
     this.#installation = new Installation(options.link, options.logger, options.installer);
     const machine = options.machine;
+    this.#outcomes = new Outcomes(machine, options.clock, this.#proposals, this.#forwards, this.timings, (waiters, error) => this.#failWaiters(waiters, error));
+    this.#applying = new Applying(machine, options.clock, this, options.pace);
     this.reads = new Reads({
       cell: options.cell,
       link: options.link,
@@ -120,7 +122,7 @@ export class Engine implements ApplySink {
 
   start(): void {
     const { link, startsBehind } = this.#options;
-    link.onMessage((message) => this.#fromConsensus(message));
+    link.onMessage((message) => this.#applying.told(message));
     if (startsBehind !== undefined && startsBehind.index > 0) this.#installation.start(startsBehind);
     this.#scheduleCron();
   }
@@ -152,7 +154,7 @@ export class Engine implements ApplySink {
 
   /** Before a connection's input is looked at: applies what is committed by now, so that the log does not wait for all of the turn's input. */
   catchUp(): void {
-    if (this.#proposals.size === 0) return;
+    if (this.#proposals.size === 0 || this.#applying.isPaused) return;
     const { cell, link } = this.#options;
     cell.load();
     if (cell.commit > this.machine.appliedIndex) link.poll();
@@ -201,11 +203,16 @@ export class Engine implements ApplySink {
       this.#refuseBatch(Errors.clusterDown);
     } else if (this.role === 'leader') {
       const full = batch.recordBytes >= BATCH_TARGET_BYTES || batch.count >= BATCH_RECORDS_MAX;
-      if (!full && (this.#proposals.size >= PROPOSALS_IN_FLIGHT_MAX || this.#gathering.holds(batch.count))) return;
+      if (!full && (this.#isBusy || this.#gathering.holds(batch.count))) return;
       this.flushNow();
     } else if (this.leader !== 0) {
       this.#forward();
     }
+  }
+
+  /** What is in flight, or is being applied in several turns, has to be done with before a batch that is not full leaves. */
+  get #isBusy(): boolean {
+    return this.#proposals.size >= PROPOSALS_IN_FLIGHT_MAX || this.#applying.isPaused;
   }
 
   #propose(): void {
@@ -267,11 +274,8 @@ export class Engine implements ApplySink {
 
   // --- from consensus
 
-  #fromConsensus(message: ConsensusMessage): void {
+  heard(message: OtherMessage): void {
     switch (message.type) {
-      case 'committed':
-        this.#applyAll(message.entries);
-        return;
       case 'appended': {
         // Ours from an earlier term, which our own log has lost since: as leader we have all that is committed.
         const before = this.#proposals.appended(message.id, message.term, message.index);
@@ -386,30 +390,44 @@ export class Engine implements ApplySink {
 
   // --- apply
 
-  #applyAll(entries: readonly CommittedEntry[]): void {
-    let bytes = 0;
-    let own = 0;
+  beginEntries(entries: readonly CommittedEntry[]): void {
+    this.#outcomes.ownRecords = 0;
     // What fills an entry by itself goes to disk while these are applied.
     const inFlight = this.#proposals.size - entries.filter(({ proposal }) => proposal !== 0).length;
     if (this.role === 'leader' && inFlight < PROPOSALS_IN_FLIGHT_MAX && this.#batch.count >= FULL_RECORDS) this.flushNow();
-    for (const committed of entries) {
-      if (committed.proposal !== 0) own += entryRecordCount(this.#proposals.entry(committed.proposal));
-      bytes += this.#applyOne(committed);
-      this.reads.onApplied();
-    }
+  }
+
+  beginEntry(committed: CommittedEntry): Uint8Array {
+    this.logClock.observe(committed.timeMs);
+    return this.#outcomes.begin(committed);
+  }
+
+  endEntry(committed: CommittedEntry): void {
+    const own = this.#outcomes.end(committed, this.#options.origin);
+    if (own !== undefined) this.#batch.giveBack(own);
+    this.reads.onApplied();
+  }
+
+  endEntries(): void {
+    const { ownRecords } = this.#outcomes;
     this.#options.host.flush();
     // Behind the server's own end of turn, in which the replies leave.
-    if (own > 0) this.#options.clock.endOfTurn(this.#repliesSent);
-    this.#appliedBytes += bytes;
-    if (this.#appliedBytes >= APPLIED_BYTES_TOLD) {
-      this.#options.link.send({ type: 'applied', index: this.machine.appliedIndex, bytes: this.#appliedBytes });
-      this.#appliedBytes = 0;
-    }
+    if (ownRecords > 0) this.#options.clock.endOfTurn(this.#repliesSent);
+    const bytes = this.#outcomes.takeBytes(APPLIED_BYTES_TOLD);
+    if (bytes > 0) this.#options.link.send({ type: 'applied', index: this.machine.appliedIndex, bytes });
     this.#installation.tellPublished(this.machine);
     this.#maybeBootstrap();
-    if (own > 0 && this.#proposals.size === 0) this.#gathering.begin(own, this.#batch.count);
+    if (ownRecords > 0 && this.#proposals.size === 0) this.#gathering.begin(ownRecords, this.#batch.count);
     this.flush();
     this.congestion.check();
+  }
+
+  paused(): void {
+    this.#options.host.flush();
+  }
+
+  resumed(): void {
+    this.flush();
   }
 
   /** Another machine takes over, which is ahead: what this one would still have applied is in it, or is not; nobody here can tell. */
@@ -427,31 +445,6 @@ export class Engine implements ApplySink {
     // What waited for room in flight.
     this.flush();
     this.congestion.check();
-  }
-
-  #applyOne(committed: CommittedEntry): number {
-    const { index, term, timeMs } = committed;
-    /** Ours, lost, where another entry stands now. */
-    const lost = this.#proposals.at(index);
-    const own = committed.proposal === 0 ? undefined : this.#proposals.take(committed.proposal);
-    const entry = own?.entry ?? committed.bytes;
-    const receivedMs = own === undefined ? 0 : this.#options.clock.monotonicMs();
-    this.logClock.observe(timeMs);
-    const termBefore = this.machine.appliedTerm;
-    this.machine.apply(entry, index, term, timeMs, this);
-    if (own !== undefined) {
-      this.timings.applied(own.openedMs, own.proposedMs, committed, receivedMs, this.#options.clock.monotonicMs());
-      this.#batch.giveBack(own.entry);
-    }
-    if (lost !== undefined && lost !== own) {
-      this.#proposals.drop(lost);
-      this.#failProposal(lost, NOT_APPLIED);
-    }
-    if (term > termBefore) {
-      for (const forward of this.#forwards.takeBefore(term)) this.#failWaiters(forward.waiters, NOT_APPLIED);
-      for (const cut of this.#proposals.takeBefore(term)) this.#failProposal(cut, NOT_APPLIED);
-    }
-    return entry.length;
   }
 
   #maybeBootstrap(): void {

@@ -37,8 +37,10 @@ const CHECKPOINT_MS = 60_000;
 const FREE_STEP_ENTRIES = 256;
 /** How long freeing holds up a turn of the event loop … */
 const FREE_SLICE_MS = 1;
-/** … and how long it then rests if clients have called meanwhile; else it goes on in the next turn. */
-const FREE_REST_MS = 9;
+/** … and how long it then rests if there was anything else to do since the slice before; else it goes on in the next turn. */
+const FREE_REST_MS = 5;
+/** The same while memory is above maxmemory: what waits to be freed counts, and keys would be evicted in its place. */
+const FREE_REST_PRESSED_MS = 1;
 const DEFRAG_RATIO = 1.25;
 const DEFRAG_SLACK_BYTES = 128 * MiB;
 const DEFRAG_SLICE_BYTES = 64 * KiB;
@@ -54,6 +56,10 @@ export class Maintenance {
   #lastCheckpointMs = 0;
   #checkpointing = false;
   #freeing = false;
+  /** What clients have called and what was applied, when it was last looked at. */
+  #workSeen = 0;
+  /** Memory was above maxmemory since the last slice of freeing. */
+  #pressed = false;
   readonly #clock: Clock;
   /** Commands that clients have called so far. */
   readonly #calls: () => number;
@@ -73,6 +79,7 @@ export class Maintenance {
   cron(nowMs: number): void {
     const { machine } = this.#engine;
     if (!machine.bootstrapped) return;
+    machine.keyspace.prepare();
     if (!this.#freeing) this.#free();
     // What is about to be freed is no reason to move what stays.
     if (!this.#freeing) this.#defragment(machine.keyspace);
@@ -86,18 +93,29 @@ export class Maintenance {
   /** Frees what was flushed or removed, for a moment, and sees to it that it goes on while there is more. */
   #free(): void {
     const { keyspace } = this.#engine.machine;
+    const isBusy = this.#hasWorked();
     const startedMs = this.#clock.monotonicMs();
     let more = true;
     while (more && this.#clock.monotonicMs() - startedMs < FREE_SLICE_MS) more = keyspace.rehashStep(FREE_STEP_ENTRIES);
     this.#freeing = more;
     if (!more) return;
-    const calls = this.#calls();
     const goOn = (): void => this.#free();
+    const restMs = this.#pressed ? FREE_REST_PRESSED_MS : FREE_REST_MS;
+    this.#pressed = false;
+    if (isBusy) this.#clock.after(restMs, goOn);
     // What the sockets have delivered in this turn is dealt with before the end of it.
-    this.#clock.endOfTurn(() => {
-      if (this.#calls() === calls) goOn();
-      else this.#clock.after(FREE_REST_MS, goOn);
-    });
+    else this.#clock.endOfTurn(goOn);
+  }
+
+  /**
+   * True if this node had work since this was last asked. A follower without clients works too: it applies what the leader's
+   * clients write, and all nodes of a cluster free the same at the same time, on a machine that may be one.
+   */
+  #hasWorked(): boolean {
+    const work = this.#calls() + this.#engine.machine.appliedIndex;
+    const hasWorked = work !== this.#workSeen;
+    this.#workSeen = work;
+    return hasWorked;
   }
 
   /** Moves records out of sparse slabs, a slice at a time, while much more is reserved than used. Changes handles: only between commands. */
@@ -167,7 +185,9 @@ export class Maintenance {
   evict(settings: MaintenanceSettings): boolean {
     const { keyspace } = this.#engine.machine;
     const excess = keyspace.usedBytes - settings.maxmemory;
-    if (excess <= 0 || this.#evicting) return true;
+    if (excess <= 0) return true;
+    this.#pressed = true;
+    if (this.#evicting) return true;
     if (settings.policy === 'noeviction' || !this.#engine.isLeader) return settings.policy !== 'noeviction';
     const chosen = new Map<number, Uint8Array[]>();
     const seen = new Set<Handle>();

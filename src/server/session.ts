@@ -332,7 +332,7 @@ export class Session implements SessionPort, ReplyOrderHost, WaitingReadsHost {
 
   /** For HOLDFAST INDEX. */
   sawState(): void {
-    this.lastIndex = Math.max(this.lastIndex, this.#server.engine.machine.appliedIndex);
+    this.lastIndex = Math.max(this.lastIndex, this.#server.engine.machine.seenIndex);
   }
 
   /** A read that waits: for its ticket, or (given the time at which it was judged) for the deletion of expired keys. */

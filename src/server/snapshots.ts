@@ -112,7 +112,7 @@ export class Snapshots implements SnapshotPort {
     }
     this.#settle();
     if (this.#saving) return 'ERR Background save already in progress';
-    this.#wantedIndex = this.#host.machine().appliedIndex;
+    this.#wantedIndex = this.#host.machine().seenIndex;
     this.#noteSaving();
     return undefined;
   }

@@ -4,7 +4,7 @@ import { EntryKind, makeEntry } from '../../src/base/entry.ts';
 import { allCommands } from '../../src/commands/all.ts';
 import { CommandTable } from '../../src/commands/table.ts';
 import { makeBootstrapEntry } from '../../src/machine/bootstrap.ts';
-import { Machine, MACHINE_VERSION } from '../../src/machine/machine.ts';
+import { digestText, Machine, MACHINE_VERSION } from '../../src/machine/machine.ts';
 import { fullSequence, NO_WATCH, RecordBuilder, RecordKind } from '../../src/machine/record-codec.ts';
 
 const HEADROOM = 40;
@@ -32,6 +32,27 @@ function put(builder: RecordBuilder, text: string): void {
 }
 
 const SET_A = '*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n';
+
+test('an entry that is applied bit by bit leaves the same state as one that is applied at once', () => {
+  const builder = new RecordBuilder(HEADROOM, 256);
+  for (let number = 1; number <= 20; number++) {
+    builder.begin(RecordKind.command, 2, number % 2, { node: 1, boot: 1 }, 1, number);
+    put(builder, number % 3 === 0 ? '*2\r\n$4\r\nINCR\r\n$1\r\na\r\n' : SET_A.replace('\na\r', `\n${String.fromCharCode(96 + number)}\r`));
+    builder.end();
+  }
+  const entry = makeEntry(EntryKind.commands, MACHINE_VERSION, builder.count, 2000, builder.bytes.slice(HEADROOM, builder.length));
+  const { machine: whole } = bootstrapped();
+  whole.apply(entry, 2, 1, 2000, nobody);
+  for (const bytes of [1, 50, 100, 1000]) {
+    const { machine } = bootstrapped();
+    machine.begin(entry, 2, 1, 2000);
+    let steps = 1;
+    for (; !machine.proceed(nobody, bytes); steps++) expect([machine.appliedIndex, machine.seenIndex]).toEqual([1, 2]);
+    expect(steps > 1).toBe(bytes < 1000);
+    expect([machine.appliedIndex, machine.isOpen, machine.dirty]).toEqual([2, false, whole.dirty]);
+    expect(digestText(machine.digest())).toBe(digestText(whole.digest()));
+  }
+});
 
 test.each([
   ['a command that is no multibulk', 0, RecordKind.command, (b: RecordBuilder) => put(b, 'rubbish')],

@@ -9,6 +9,7 @@ const reference = new Uint8Array(3);
 
 afterEach(() => {
   ManualNode.startsBehind = 0;
+  ManualNode.pace = undefined;
 });
 
 /** The machine of a cluster whose log has got further: `count` writes. */
@@ -55,6 +56,22 @@ describe('a follower that is too far behind', () => {
     expect(digestText(node.machine.digest())).toBe(digest);
     node.noop();
     expect(node.machine.appliedIndex).toBe(machine.appliedIndex + 1);
+  });
+
+  test('applies the entry that it has begun before the machine takes over', () => {
+    ManualNode.pace = { stepBytes: 1, isOver: () => true };
+    const { node, machine } = behind();
+    const client = node.connect();
+    client.send('SET a 1', 'SET b 2');
+    node.restores[0]!.done(machine);
+    node.clock.holdsTurns = true;
+    node.commitForward(node.forwards[0]!);
+    node.install(machine.appliedIndex);
+    expect(node.machine.isOpen).toBe(true);
+    node.clock.holdsTurns = false;
+    node.clock.endTurn();
+    expect(client.take()).toBe('+OK\r\n+OK\r\n');
+    expect(digestText(node.machine.digest())).toBe(digestText(copyOf(machine).digest()));
   });
 
   test('tells clients whose writes may be in what was passed over that they are uncertain', () => {

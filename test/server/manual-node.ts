@@ -11,6 +11,7 @@ import type { Clock, Timer } from '../../src/ports/clock.ts';
 import type { LeaseCellReader } from '../../src/ports/lease-cell.ts';
 import type { ConsensusMessage, EngineLink, EngineMessage, SnapshotReference } from '../../src/ports/link.ts';
 import type { Logger } from '../../src/ports/logger.ts';
+import type { ApplyPace } from '../../src/replica/applying.ts';
 import { Engine } from '../../src/replica/engine.ts';
 import { loadConfig } from '../../src/server/config-file.ts';
 import { Config } from '../../src/server/config.ts';
@@ -21,6 +22,8 @@ export const BOOT = 7;
 
 class ManualClock implements Clock {
   nowMs = 1000;
+  /** Turns end only by `oneTurn`. */
+  holdsTurns = false;
   readonly #timers: { atMs: number; callback: () => void }[] = [];
   #turn: (() => void)[] = [];
 
@@ -42,8 +45,13 @@ class ManualClock implements Clock {
     this.#turn.push(callback);
   }
 
+  /** Ends this turn and all that follow from it, unless they are the test's to end. */
   endTurn(): void {
-    while (this.#turn.length > 0) for (const callback of this.#turn.splice(0)) callback();
+    while (this.#turn.length > 0 && !this.holdsTurns) this.oneTurn();
+  }
+
+  oneTurn(): void {
+    for (const callback of this.#turn.splice(0)) callback();
   }
 
   /** Lets time pass and fires what falls due, in order. */
@@ -232,6 +240,7 @@ export class ManualNode {
       uncertainAfterMs: 1000,
       leaderWaitMs: 2000,
       startsBehind: { index: ManualNode.startsBehind, term: 1, timeMs: 0 },
+      pace: ManualNode.pace,
       installer: {
         start: ({ index }, done) => void this.restores.push({ index, done: (result) => done(result as Machine) }),
         restore: ({ index }, done) => void this.restores.push({ index, done }),
@@ -246,6 +255,8 @@ export class ManualNode {
 
   /** Of the log of nodes that are made next. */
   static startsBehind = 0;
+  /** Theirs; time stands still here, so that by their own they would never pause. */
+  static pace: ApplyPace | undefined;
 
   /** A node that leads term 1, with its bootstrap entry applied. */
   static leader(...directives: string[]): ManualNode {

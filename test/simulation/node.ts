@@ -10,6 +10,7 @@ import type { ConsensusLink } from '../../src/ports/link.ts';
 import type { Logger } from '../../src/ports/logger.ts';
 import type { MemberAddress } from '../../src/base/configuration.ts';
 import { seedConfiguration } from '../../src/raft/configuration.ts';
+import type { ApplyPace } from '../../src/replica/applying.ts';
 import { Consensus } from '../../src/replica/consensus.ts';
 import { Engine } from '../../src/replica/engine.ts';
 import { Config } from '../../src/server/config.ts';
@@ -233,6 +234,7 @@ export class Life {
       uncertainAfterMs: 3 * electionMs,
       leaderWaitMs: 4 * electionMs,
       startsBehind: store.base,
+      pace: this.#pace(),
       installer: sim.snapshots.installer(this),
     });
     this.server.attach(this.engine);
@@ -266,17 +268,42 @@ export class Life {
       adopt(other);
       sim.faults.point(node, 'the snapshot has taken over');
     };
-    const apply = machine.apply.bind(machine);
-    machine.apply = (entry, index, term, timeMs, sink) => {
-      const before = machine.publishing.newest;
-      apply(node.bugs.entry?.(entry, index) ?? entry, index, term, timeMs, sink);
-      const { newest } = machine.publishing;
-      sim.checker.applied(this, index, entry, machine.bootstrapped ? digestText(machine.digest()) : '', publishedText(newest));
-      if (newest === before) return;
-      sim.checker.expectPublishedInDigest(this, machine);
-      sim.snapshots.published(newest);
-    };
+    this.#watch(machine);
     return machine;
+  }
+
+  /** Has the checkers look at every entry that is applied, in however many turns. */
+  #watch(machine: Machine): void {
+    const { node } = this;
+    const { sim } = node;
+    const begin = machine.begin.bind(machine);
+    const proceed = machine.proceed.bind(machine);
+    let open: Uint8Array = new Uint8Array(0);
+    machine.begin = (entry, index, term, timeMs) => {
+      open = entry;
+      begin(node.bugs.entry?.(entry, index) ?? entry, index, term, timeMs);
+    };
+    machine.proceed = (sink, bytes) => {
+      const before = machine.publishing.newest;
+      const isDone = proceed(sink, bytes);
+      const { newest } = machine.publishing;
+      if (isDone) sim.checker.applied(this, machine.appliedIndex, open, machine.bootstrapped ? digestText(machine.digest()) : '', publishedText(newest));
+      else sim.pausedEntries++;
+      if (newest !== before) {
+        sim.checker.expectPublishedInDigest(this, machine);
+        sim.snapshots.published(newest);
+      }
+      return isDone;
+    };
+  }
+
+  /** Some lives apply record by record and stop after any of them, some after whole entries only, some never. */
+  #pace(): ApplyPace {
+    const { node } = this;
+    const prng = new Prng(node.sim.seed, 3000 + node.id * 100_000 + this.number);
+    const stepBytes = prng.chance(0.7) ? 1 : Infinity;
+    const share = prng.chance(0.25) ? 0 : prng.unit() ** 2;
+    return { stepBytes, isOver: () => prng.chance(share) };
   }
 
   #logger(): Logger {

@@ -107,6 +107,16 @@ function goesBack(machine: Machine): void {
   };
 }
 
+/** Between two turns of one entry this machine changes by itself. */
+function changesWhilePaused(machine: Machine): void {
+  const proceed = machine.proceed.bind(machine);
+  machine.proceed = (sink, bytes) => {
+    const isDone = proceed(sink, bytes);
+    if (!isDone) machine.settings['proto-max-bulk-len']++;
+    return isDone;
+  };
+}
+
 /** Few nodes, slow in turns, and one change of members after the other. */
 const MEMBERS_COME_AND_GO: Partial<RunOptions> = {
   nodes: 4,
@@ -185,6 +195,13 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
     },
     rules: ['history'],
     seedsMax: 60,
+  },
+  {
+    name: 'an engine that stops within an entry does not go on from the same state',
+    bugs: { node: (id) => (id === 2 ? { machine: changesWhilePaused } : {}) },
+    options: { faults: [], chaosMs: 10_000 },
+    rules: ['state machine safety'],
+    seedsMax: 5,
   },
   {
     name: 'who starts from a snapshot lacks a key',

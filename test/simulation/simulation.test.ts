@@ -45,6 +45,7 @@ describe('the cluster in simulation', () => {
     console.log(`simulation: ${describeTotals(totals)}`);
     expect(totals.seeds).toBeGreaterThan(0);
     expect(totals.counts['acknowledged']).toBeGreaterThan(0);
+    expect(totals.counts['paused entries']).toBeGreaterThan(0);
   });
 
   test('the same seed gives the same run, event for event', () => {

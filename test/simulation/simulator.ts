@@ -103,6 +103,8 @@ export class Simulator {
   readonly snapshots: Snapshots;
   readonly members: MemberWork;
   readonly events = new Trace();
+  /** Times that an engine stopped between two records of an entry. */
+  pausedEntries = 0;
   /** Keys by what clients saw of them. */
   readonly judged = { linearizable: 0, 'not linearizable': 0, undecided: 0 };
   readonly #breakMembership: () => () => void;
@@ -202,7 +204,7 @@ export class Simulator {
       simulatedMs: this.scheduler.nowMs,
       entries: this.checker.committed.length,
       traceHash: this.events.hash,
-      counts: { ...this.history.counts, ...this.faults.counts, leaders: this.checker.leadersElected, messages: this.network.stats.sent, ...this.judged, ...this.snapshots.counts, ...(this.members.enabled ? this.members.counts : {}) },
+      counts: { ...this.history.counts, ...this.faults.counts, leaders: this.checker.leadersElected, 'paused entries': this.pausedEntries, messages: this.network.stats.sent, ...this.judged, ...this.snapshots.counts, ...(this.members.enabled ? this.members.counts : {}) },
       failure,
       tail: this.events.tail(),
     };

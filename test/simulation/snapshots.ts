@@ -81,7 +81,7 @@ export class Snapshots {
   /** Of whichever node: its state is the log's at its index. */
   #take(): void {
     const prng = this.#prng;
-    const lives = this.#lives().filter((life) => life.machine.bootstrapped);
+    const lives = this.#lives().filter(({ machine }) => machine.bootstrapped && !machine.isOpen);
     if (lives.length === 0) return;
     const { machine } = prng.pick(lives);
     const { appliedIndex: index, appliedTerm: term } = machine;
