@@ -15,6 +15,11 @@ import { clusterIdOf } from './store-options.ts';
 const PEER_PORT_OFFSET = 10_000;
 /** Where the kernel backs memory with huge pages only for who asks (`madvise`, Debian's default), glibc 2.35 and newer asks with this. */
 const HUGE_PAGES = 'glibc.malloc.hugetlb=1';
+/**
+ * Of V8, where a node is alone: a young generation of 8 MiB instead of 16 and more (docs/decisions/0011-garbage-and-pages.md). It
+ * cannot be changed once the process runs.
+ */
+const V8_FLAGS_ALONE = ['--max-semi-space-size=4'];
 const READY_MS_MAX = 60_000;
 
 function wholeNumber(text: string | undefined, fallback: number, name: string, min: number, max: number): number {
@@ -64,7 +69,8 @@ export async function local(words: readonly string[]): Promise<void> {
   }
   for (const [i, name] of names.entries()) {
     const directives = nodeDirectives[i] ?? [];
-    const child = spawn(process.execPath, [fileURLToPath(new URL('./main.js', import.meta.url)), 'serve', ...directives], {
+    const flags = nodes === 1 ? V8_FLAGS_ALONE : [];
+    const child = spawn(process.execPath, [...flags, fileURLToPath(new URL('./main.js', import.meta.url)), 'serve', ...directives], {
       stdio: ['ignore', 'inherit', 'inherit'],
       env: { ...process.env, GLIBC_TUNABLES: [process.env['GLIBC_TUNABLES'], HUGE_PAGES].filter(Boolean).join(':') },
       // Ctrl-C reaches the whole group of the terminal; this process passes it on, so that each node hears it once.

@@ -4,13 +4,19 @@
 // What must hold:
 // - The cache is a suffix of the log [first cached, lastIndex], without gaps.
 // - An entry is discarded only once it is on disk and out of the cache, and if nobody can have it: no message to a peer, no
-//   answer to an observer.
+//   answer to an observer that is on its way.
 import { EntryKind, entryIndex, entryKind, entryTerm } from '../base/entry.ts';
 import { must } from '../base/assert.ts';
 import { LOG_CACHE_ALONE_BYTES, LOG_CACHE_BYTES } from '../base/limits.ts';
 import type { LogBase } from '../base/log-base.ts';
 import type { HardState, LogAppend, LogStore } from '../ports/log-store.ts';
 import type { Entry, RaftStorage } from '../raft/types.ts';
+
+/** Entries that whoever has them says when it is done with; nothing is read from them after that. It may never say so. */
+export interface Loan {
+  readonly entries: readonly Entry[];
+  end(): void;
+}
 
 /** Whom entries may go to; a part of RaftNode. */
 export interface Company {
@@ -30,6 +36,8 @@ export class CachedLog implements RaftStorage {
   #persistedIndex = 0;
   /** Up to there others may have entries. */
   #sharedIndex = 0;
+  /** Those that have not ended; one goes with the last of its entries. */
+  readonly #loans = new Set<{ readonly first: number; readonly last: number }>();
 
   /** `company` is asked at each append. `discard` gives the memory of an entry back at once. */
   constructor(store: LogStore, company: () => Company, discard: (bytes: Uint8Array) => void) {
@@ -62,6 +70,13 @@ export class CachedLog implements RaftStorage {
     const entries = this.look(from, to, bytesMax);
     this.#share(entries);
     return entries;
+  }
+
+  lend(from: number, to: number, bytesMax: number): Loan {
+    const entries = this.look(from, to, bytesMax);
+    const range = { first: from, last: from + entries.length - 1 };
+    this.#loans.add(range);
+    return { entries, end: () => void this.#loans.delete(range) };
   }
 
   /** The same, for who keeps none of them. */
@@ -125,6 +140,16 @@ export class CachedLog implements RaftStorage {
     return this.#store.sizeBytes();
   }
 
+  /** Asked for one entry after another, as they leave the cache. */
+  #isLent(index: number): boolean {
+    let isLent = false;
+    for (const loan of this.#loans) {
+      if (loan.last < index) this.#loans.delete(loan);
+      else if (loan.first <= index) isLent = true;
+    }
+    return isLent;
+  }
+
   /** Appended where there are others, they may get them from the core's hands. */
   #shareWithMembers(entries: readonly Entry[]): void {
     if (this.#company().configuration.members.length !== 1) this.#share(entries);
@@ -156,7 +181,7 @@ export class CachedLog implements RaftStorage {
       const { index, kind, bytes } = must(this.#cache[this.#head]);
       this.#cacheBytes -= bytes.length;
       this.#cache[this.#head++] = undefined;
-      const isOurs = index > this.#sharedIndex && index <= this.#persistedIndex;
+      const isOurs = index > this.#sharedIndex && index <= this.#persistedIndex && !this.#isLent(index);
       // What the others say is remembered here and there, and they are rare.
       if (isOurs && kind === EntryKind.commands) this.#discard(bytes);
     }

@@ -5,6 +5,7 @@
 // - An observer gets committed entries only, at most FEED_ANSWER_BYTES_MAX an answer unless one entry alone is larger.
 // - One answer is read at a time, whoever asks, and the reads of all observers together take a share of this thread that is
 //   fixed (FEED_SHARE). Nothing of Raft ever waits for an observer.
+// - Entries are an observer's until it asks again, which it cannot before the kernel has all of its answer.
 // - What an observer that does not read costs is its one answer; its connection is the transport's to end.
 import { errorText } from '../base/errors.ts';
 import { MiB } from '../base/limits.ts';
@@ -14,6 +15,7 @@ import type { Logger } from '../ports/logger.ts';
 import type { PieceAnswer } from '../ports/snapshot-pieces.ts';
 import type { ObserverTransport } from '../ports/observers.ts';
 import type { Entry } from '../raft/types.ts';
+import type { Loan } from './cached-log.ts';
 import { PieceServer } from './piece-server.ts';
 
 export const FEED_ANSWER_BYTES_MAX = 1 * MiB;
@@ -27,7 +29,7 @@ export const FEED_WAIT_MS = 1000;
 /** The part of the log that this reads. */
 export interface FeedLog {
   readonly firstIndex: number;
-  entries(from: number, to: number, bytesMax: number): readonly Entry[];
+  lend(from: number, to: number, bytesMax: number): Loan;
 }
 
 export interface LogFeedOptions {
@@ -54,6 +56,8 @@ export class LogFeedServer {
   readonly #pieces: PieceServer;
   /** The fetches not answered yet; who was answered longest ago comes first. */
   readonly #fetches = new Map<number, Fetch>();
+  /** What each observer was answered last, unless it has asked again since. */
+  readonly #loans = new Map<number, Loan>();
   /** When each observer's next answer may be, if its last reached the end. */
   readonly #notBeforeMs = new Map<number, number>();
   /** The least commit index that has an answer for a fetch that had none when it was looked at. */
@@ -72,14 +76,20 @@ export class LogFeedServer {
     this.#options.observers.observe({
       admit: () => (this.#options.isHalted() ? 'this node is stopping' : undefined),
       fetch: (observer, from) => {
+        this.#endLoan(observer);
         this.#fetches.set(observer, { from, askedMs: this.#now(), notBeforeMs: this.#notBeforeMs.get(observer) ?? 0 });
         this.#schedule();
       },
-      piece: (observer, request) => this.#pieces.ask(observer, request),
+      piece: (observer, request) => {
+        this.#endLoan(observer);
+        this.#pieces.ask(observer, request);
+      },
       gone: (observer) => {
         this.#pieces.gone(observer);
         this.#fetches.delete(observer);
         this.#notBeforeMs.delete(observer);
+        // It does not end: nobody knows what became of the answer.
+        this.#loans.delete(observer);
       },
     });
   }
@@ -92,6 +102,11 @@ export class LogFeedServer {
   /** Called whenever the commit index may have risen: often, so it does nothing most of the time. */
   committed(): void {
     if (this.#options.commit() >= this.#awaitedIndex) this.#schedule();
+  }
+
+  #endLoan(observer: number): void {
+    this.#loans.get(observer)?.end();
+    this.#loans.delete(observer);
   }
 
   #now(): number {
@@ -144,7 +159,9 @@ export class LogFeedServer {
     let entries: readonly Entry[] = [];
     if (from >= log.firstIndex && from <= commit) {
       try {
-        entries = log.entries(from, commit, FEED_ANSWER_BYTES_MAX);
+        const loan = log.lend(from, commit, FEED_ANSWER_BYTES_MAX);
+        this.#loans.set(observer, loan);
+        entries = loan.entries;
       } catch (thrown) {
         // Damage on disk is the log's own affair, and shows there; an observer is no reason to end.
         logger.warn({ from, error: errorText(thrown) }, 'the log cannot be read for an observer; it is sent away');

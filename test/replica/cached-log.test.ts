@@ -65,6 +65,17 @@ describe('what the cache does with entries that it has no room for', () => {
     expect(discarded).toEqual([1, 3, 4]);
   });
 
+  test('those that are lent are not, until the loan ends', () => {
+    write(1, 2);
+    const loans = [log.lend(2, 2, 1), log.lend(2, 2, 1)];
+    loans[0]!.end();
+    write(3, 4);
+    expect(discarded).toEqual([1, 3]);
+    log.lend(4, 4, 1).end();
+    write(5, 5);
+    expect(discarded).toEqual([1, 3, 4]);
+  });
+
   test('those that were appended, or were on their way to the disk, while there were other members are not', () => {
     write(1, 1);
     members = 2;

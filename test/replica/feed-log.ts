@@ -1,7 +1,7 @@
 // A log of sealed entries to be followed, and what reads it in place of a node.
 import { EntryKind, makeEntry, sealEntry } from '../../src/base/entry.ts';
 import { OperationalError } from '../../src/base/errors.ts';
-import { entryOf } from '../../src/replica/cached-log.ts';
+import { entryOf, type Loan } from '../../src/replica/cached-log.ts';
 import type { FeedLog } from '../../src/replica/log-feed.ts';
 import type { Entry } from '../../src/raft/types.ts';
 
@@ -10,6 +10,8 @@ export class MemoryFeedLog implements FeedLog {
   /** Reading this one fails, as a damaged row does. */
   damagedIndex = 0;
   reads = 0;
+  /** The indexes of each loan that has not ended. */
+  readonly lent = new Set<string>();
   readonly #entries: Entry[] = [];
 
   get lastIndex(): number {
@@ -25,6 +27,13 @@ export class MemoryFeedLog implements FeedLog {
       this.#entries.push(entryOf(entry));
     }
     return this;
+  }
+
+  lend(from: number, to: number, bytesMax: number): Loan {
+    const entries = this.entries(from, to, bytesMax);
+    const name = entries.map(({ index }) => index).join();
+    this.lent.add(name);
+    return { entries, end: () => void this.lent.delete(name) };
   }
 
   entries(from: number, to: number, bytesMax: number): readonly Entry[] {

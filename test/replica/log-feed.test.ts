@@ -31,9 +31,9 @@ class Served implements ObserverTransport {
         get firstIndex() {
           return log.firstIndex;
         },
-        entries: (from, to, bytesMax) => {
+        lend: (from, to, bytesMax) => {
           clock.nowMs += this.readMs;
-          return log.entries(from, to, bytesMax);
+          return log.lend(from, to, bytesMax);
         },
       },
       observers: this,
@@ -68,6 +68,21 @@ class Served implements ObserverTransport {
 }
 
 describe('the serving side of a log feed', () => {
+  test('entries are lent until the observer asks for something else, and for good to one that goes', () => {
+    const node = new Served();
+    node.log.grow(4);
+    for (const observer of [1, 2, 3]) {
+      node.commit = observer;
+      node.events.fetch(observer, observer);
+      node.clock.pass(1);
+    }
+    expect([...node.log.lent]).toEqual(['1', '2', '3']);
+    node.events.fetch(1, 2);
+    node.events.piece(2, { manifestKey: 'k', manifestSha256: '0'.repeat(64), part: 'data', from: 0, bytesMax: 1 });
+    node.events.gone(3);
+    expect([...node.log.lent]).toEqual(['3']);
+  });
+
   test('gives committed entries only, and new ones as they are committed', () => {
     const node = new Served();
     node.log.grow(5);
