@@ -1,5 +1,5 @@
-// `node burn.mjs CORES SECONDS`: uses so much of the processor, at the lowest priority, for so long: what a process that takes
-// a snapshot costs others only by being busy. Prints the seconds of CPU that it got.
+// `node burn.mjs CORES SECONDS NICE [SESSION_NICE]`: uses so much of the processor, at this priority, for so long: what a process that takes a
+// snapshot, say, costs others only by being busy. Prints the seconds of CPU that it got.
 import fs from 'node:fs';
 import os from 'node:os';
 import { isMainThread, Worker, workerData } from 'node:worker_threads';
@@ -22,9 +22,10 @@ function burn({ cores, endMs, startMs, usedBefore, cell }) {
 
 if (!isMainThread) burn(workerData);
 else {
-  const [cores, seconds] = process.argv.slice(2).map(Number);
+  const [cores, seconds, nice, sessionNice] = process.argv.slice(2).map(Number);
   // A priority is a thread's own; those made later take over that of the one that makes them.
-  for (const thread of fs.readdirSync('/proc/self/task').map(Number)) os.setPriority(thread, 19);
+  for (const thread of fs.readdirSync('/proc/self/task').map(Number)) os.setPriority(thread, nice);
+  if (sessionNice > 0) fs.writeFileSync('/proc/self/autogroup', String(sessionNice));
   const { user, system } = process.cpuUsage();
   const startMs = Date.now();
   const data = { cores, startMs, endMs: startMs + seconds * 1000, usedBefore: (user + system) / 1000, cell: new Int32Array(new SharedArrayBuffer(4)) };

@@ -8,12 +8,18 @@ import { root } from '../../scripts/prepare.mjs';
 import { nowMs } from './load.mjs';
 import { childrenOf, kill, requireDisk } from './processes.mjs';
 import { Client } from './resp.mjs';
+import { StallProbe } from './stalls.mjs';
 
+const PEER_PORT_OFFSET = 10_000;
 const READY_MS_MAX = 180_000;
 const ASK_EVERY_MS = 5;
 const POLL_MS = 50;
 const CATCH_UP_MS_MAX = 600_000;
 const SNAPSHOT_MS_MAX = 900_000;
+/** The first that a node starts. */
+const CONSENSUS_THREAD = 1;
+
+const addressOf = (port) => `127.0.0.1:${port + PEER_PORT_OFFSET}/${port}`;
 
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -31,13 +37,15 @@ export async function until(what, msMax, look) {
 /** A folder of its own for each bench, gone when that ends, together with all servers that it has. */
 export class Workplace {
   #servers = [];
+  #probe;
 
-  /** `bytes` that may be needed at most. */
-  constructor(options, bytes) {
+  /** `bytes` that may be needed at most. With `tellWhose` stalls are told apart for its Holdfast nodes, which takes some of the CPU. */
+  constructor(options, bytes, { tellWhose = false } = {}) {
     requireDisk(os.tmpdir(), bytes);
     this.options = options;
     this.dist = options.dist ?? path.join(root, 'dist');
     this.folder = fs.mkdtempSync(path.join(os.tmpdir(), 'holdfast-bench-'));
+    this.#probe = tellWhose ? new StallProbe(this.folder) : undefined;
     Workplace.#open.add(this);
   }
 
@@ -49,11 +57,36 @@ export class Workplace {
   }
 
   holdfast(name, directives = []) {
-    return this.#add(new HoldfastServer(this.options.port + 30 + this.#servers.length, path.join(this.folder, name), this.dist, directives));
+    const dir = path.join(this.folder, name);
+    return this.#add(new HoldfastServer(this.#nextPort, dir, { dist: this.dist, probe: this.#probe, id: 'n1', objects: path.join(dir, 'objects'), directives: directives.length > 0 ? directives : ONLY_ASKED_FOR }));
+  }
+
+  /** Nodes with these ids that know each other, of one object store. */
+  cluster(ids, directives) {
+    const ports = ids.map((_, i) => this.#nextPort + i);
+    const peers = ids.map((id, i) => `${id}=${addressOf(ports[i])}`).join(',');
+    return ids.map((id) => this.#member(id, this.#objects, ['--peers', peers, ...directives]));
+  }
+
+  /** One more, that is to be added to them. `objects` undefined: it has no object store. */
+  joiner(id, { directives, objects }) {
+    return this.#member(id, objects, ['--peer-port', String(this.#nextPort + PEER_PORT_OFFSET), ...directives]);
+  }
+
+  get #objects() {
+    return path.join(this.folder, 'objects');
+  }
+
+  #member(id, objects, directives) {
+    return this.#add(new HoldfastServer(this.#nextPort, path.join(this.folder, id), { dist: this.dist, probe: this.#probe, id, objects, directives }));
   }
 
   redis(name, directives = []) {
-    return this.#add(new RedisServer(this.options.port + 30 + this.#servers.length, path.join(this.folder, name), directives));
+    return this.#add(new RedisServer(this.#nextPort, path.join(this.folder, name), directives));
+  }
+
+  get #nextPort() {
+    return this.options.port + 30 + this.#servers.length;
   }
 
   #add(server) {
@@ -65,6 +98,7 @@ export class Workplace {
   async close() {
     Workplace.#open.delete(this);
     for (const server of this.#servers) await server.kill();
+    this.#probe?.stop();
     fs.rmSync(this.folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
   }
 }
@@ -88,12 +122,12 @@ class LoneServer {
   }
 
   /** Resolves to the milliseconds from the start of the process to its first answer to a read. */
-  async launch(command, args) {
+  async launch(command, args, { environment = {}, askEveryMs = ASK_EVERY_MS } = {}) {
     if ((await dbSize(this.port)) !== undefined) throw new Error(`something answers on port ${this.port} already; choose another with --port`);
     fs.rmSync(this.logFile, { force: true });
     const log = fs.openSync(this.logFile, 'w');
     const startMs = nowMs();
-    const child = spawn(command, args, { cwd: this.dir, stdio: ['ignore', log, log], detached: true });
+    const child = spawn(command, args, { cwd: this.dir, stdio: ['ignore', log, log], detached: true, env: { ...process.env, ...environment } });
     fs.closeSync(log);
     this.#child = child;
     this.#exited = new Promise((resolve) => child.once('exit', resolve));
@@ -101,11 +135,16 @@ class LoneServer {
       if (child.exitCode !== null || nowMs() - startMs > READY_MS_MAX) {
         throw new Error(`port ${this.port} does not answer:\n${fs.readFileSync(this.logFile, 'utf8').slice(-2000)}`);
       }
-      await pause(ASK_EVERY_MS);
+      await pause(askEveryMs);
     }
     const readyMs = nowMs() - startMs;
     this.control = await Client.open(this.port);
     return readyMs;
+  }
+
+  /** Resolves when it has ended by itself. */
+  ended() {
+    return this.#exited;
   }
 
   /** SIGKILL, to those that it has started as well. */
@@ -150,15 +189,19 @@ export const ONLY_ASKED_FOR = ['--snapshot-log-bytes', '1000gb', '--snapshot-int
 class HoldfastServer extends LoneServer {
   #main;
   #directives;
+  #probe;
 
-  constructor(port, dir, dist, directives) {
+  /** `objects` undefined: without an object store. */
+  constructor(port, dir, { dist, probe, id, objects, directives }) {
     super(port, path.join(dir, 'node'));
     this.name = 'holdfast';
-    this.objects = path.join(dir, 'objects');
+    this.id = id;
+    this.objects = objects;
     this.#main = path.join(dist, 'cli/main.js');
+    this.#probe = probe;
     this.#directives = [
-      '--node-id', 'n1', '--port', String(port), '--bind', '127.0.0.1', '--dir', path.join(this.dir, 'data'), '--object-store', this.objects,
-      '--stall-resolution-ms', '5', '--log-format', 'json', ...(directives.length > 0 ? directives : ONLY_ASKED_FOR),
+      '--node-id', id, '--port', String(port), '--bind', '127.0.0.1', '--dir', path.join(this.dir, 'data'), ...(objects === undefined ? [] : ['--object-store', objects]),
+      '--stall-resolution-ms', '5', '--log-format', 'json', ...directives,
     ];
   }
 
@@ -166,9 +209,22 @@ class HoldfastServer extends LoneServer {
     return path.join(this.dir, 'data/log');
   }
 
-  async start({ snapshotter }) {
+  /** For HOLDFAST ADDNODE. */
+  get address() {
+    return addressOf(this.port);
+  }
+
+  /** Makes the directory of a member that was added, as the member on that port tells it. */
+  async initJoining(port) {
+    const child = spawn(process.execPath, [this.#main, 'init', ...this.#directives, '--join', `127.0.0.1:${port}`], { stdio: ['ignore', 'ignore', 'inherit'] });
+    const code = await new Promise((resolve) => child.once('exit', resolve));
+    if (code !== 0) throw new Error(`holdfast init --join ended with ${code}`);
+  }
+
+  /** `askEveryMs` it is asked whether it is ready. */
+  async start({ snapshotter, askEveryMs }) {
     if (!fs.existsSync(path.join(this.dir, 'data/identity.json'))) this.run(['init', ...this.#directives]);
-    return this.launch(process.execPath, [this.#main, 'serve', ...this.#directives, '--snapshotter', snapshotter ? 'yes' : 'no']);
+    return this.launch(process.execPath, [this.#main, 'serve', ...this.#directives, '--snapshotter', snapshotter ? 'yes' : 'no'], { environment: this.#probe?.environment, askEveryMs });
   }
 
   /** One of holdfast's other commands. */
@@ -200,15 +256,20 @@ class HoldfastServer extends LoneServer {
     return undefined;
   }
 
+  /** Longest stalls since `resetStalls`, ms; `own` as lib/stalls.mjs tells them apart, where the workplace does. */
   async stalls() {
     const info = await this.control.info('stats');
-    return { engineMs: Number(info.get('engine_stall_max_ms')), consensusMs: Number(info.get('consensus_stall_max_ms')) };
+    const told = { engineMs: Number(info.get('engine_stall_max_ms')), consensusMs: Number(info.get('consensus_stall_max_ms')) };
+    if (this.#probe === undefined) return told;
+    const { ownMsMax: engineOwnMs, machineMsMax: machineMs } = this.#probe.longest(this.pid);
+    return { ...told, engineOwnMs, machineMs, consensusOwnMs: this.#probe.longest(this.pid, CONSENSUS_THREAD).ownMsMax };
   }
 
   async resetStalls() {
     await this.control.call('CONFIG', 'RESETSTAT');
     // The watch sees stalls from its second firing on.
     await pause(25);
+    this.#probe?.reset();
   }
 
   /** What the snapshotter last told this node; numbers where they are such. */

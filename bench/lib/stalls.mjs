@@ -42,10 +42,10 @@ export class StallProbe {
   }
 
   /**
-   * Since `reset`, ms: the most of any stall of process `pid`'s engine that was neither queueing for a CPU nor a stop of the machine,
+   * Since `reset`, ms: the most of any stall of a thread of process `pid`, its engine unless another is named, that was neither queueing for a CPU nor a stop of the machine,
    * and the machine's own longest stop. Where both overlap only the longer is taken off, so `own` is rather too much than too little.
    */
-  longest(pid) {
+  longest(pid, threadId = 0) {
     const gaps = this.#metronomes.map(({ file, child }) => {
       if (child.exitCode !== null) throw new Error('a metronome has ended: are taskset and chrt there (Debian package util-linux), and may this user ask for a real-time priority?');
       return linesOf(file).map((line) => line.split(' ').map(Number)).filter(([fromMs]) => fromMs >= this.#sinceMs);
@@ -53,7 +53,7 @@ export class StallProbe {
     let ownMsMax = 0;
     for (const line of linesOf(this.#rounds)) {
       const round = JSON.parse(line);
-      if (round.pid !== pid || round.threadId !== 0 || round.fromMs < this.#sinceMs) continue;
+      if (round.pid !== pid || round.threadId !== threadId || round.fromMs < this.#sinceMs) continue;
       const stallMs = round.toMs - round.fromMs - EVERY_MS;
       const stoppedMs = gaps[round.processor].reduce((sum, [fromMs, toMs]) => sum + Math.max(0, Math.min(toMs, round.toMs) - Math.max(fromMs, round.fromMs)), 0);
       ownMsMax = Math.max(ownMsMax, stallMs - Math.max(round.queuedMs, stoppedMs));

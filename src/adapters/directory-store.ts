@@ -16,7 +16,7 @@ import { KiB } from '../base/limits.ts';
 import { OperationalError, errorText } from '../base/errors.ts';
 import type { OperationalCode } from '../base/errors.ts';
 import type { ByteRange, ByteSource, GetOptions, ListOptions, ListPage, ListedObject, ObjectBody, ObjectInfo, ObjectStore, PutOptions, PutResult } from '../ports/object-store.ts';
-import { syncPathAside } from './fsync.ts';
+import { SlicedFile, syncPathAside } from './fsync.ts';
 import { ContentCheck, DAMAGED_ADVICE, SOURCE_ADVICE, assertGet, assertKey } from './object-check.ts';
 
 const READ_BYTES = 256 * KiB;
@@ -71,12 +71,13 @@ export class DirectoryStore implements ObjectStore {
     const file = await this.#create(temporary).catch((thrown: unknown) => { throw storeError(thrown, what); });
     try {
       const check = new ContentCheck(options);
+      const sliced = new SlicedFile(file);
       // The source's own errors pass as they are; only the file's are translated.
       for await (const chunk of source) {
         check.update(chunk);
         await translated(what, async () => {
           this.#before('write', key);
-          await writeAll(file, chunk);
+          await sliced.append(chunk);
         });
       }
       const sha256 = check.finish(`what was to be stored as ${path}`, SOURCE_ADVICE);
@@ -279,13 +280,6 @@ async function* readFile(file: fs.FileHandle, path: string, fileBytes: number, o
     check?.finish(path, DAMAGED_ADVICE);
   } finally {
     await file.close();
-  }
-}
-
-async function writeAll(file: fs.FileHandle, chunk: Uint8Array): Promise<void> {
-  for (let at = 0; at < chunk.length;) {
-    const { bytesWritten } = await file.write(chunk, at, chunk.length - at);
-    at += bytesWritten;
   }
 }
 

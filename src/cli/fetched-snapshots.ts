@@ -11,7 +11,7 @@
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
-import { syncPathAside } from '../adapters/fsync.ts';
+import { SlicedFile, syncPathAside } from '../adapters/fsync.ts';
 import { must } from '../base/assert.ts';
 import { errorText, OperationalError } from '../base/errors.ts';
 import { KiB, MiB } from '../base/limits.ts';
@@ -180,10 +180,11 @@ export class FetchedSnapshots {
       let have = (await handle.stat()).size;
       if (have > total) await handle.truncate((have = 0));
       if (have > 0 && have < total) logger.info({ part, megabytes: Math.round(have / MiB), of: Math.round(total / MiB) }, 'the fetch of a snapshot from a peer goes on where it was');
+      const sliced = new SlicedFile(handle, have);
       let reportedMs = clock.monotonicMs();
       while (have < total) {
         const { bytes } = await this.#read(named, part, have, Math.min(PIECE_BYTES_MAX, total - have), (said) => said !== total ? `${part} of ${named.key} has ${said} bytes at a peer, where the manifest says ${total}` : undefined);
-        for (let at = 0; at < bytes.length; ) at += (await handle.write(bytes, at, bytes.length - at, have + at)).bytesWritten;
+        await sliced.append(bytes);
         have += bytes.length;
         if (clock.monotonicMs() - reportedMs < REPORT_MS) continue;
         reportedMs = clock.monotonicMs();
