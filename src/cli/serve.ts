@@ -10,7 +10,6 @@ import { NodeClock } from '../adapters/node-clock.ts';
 import { NodeEntropy } from '../adapters/node-entropy.ts';
 import { createSharedCell, SharedCellReader } from '../adapters/shared-cell.ts';
 import { StallWatch, watchStalls } from '../adapters/stall-watch.ts';
-import { watchQueueing } from '../adapters/queue-time.ts';
 import { PeerPieces } from '../adapters/peer-pieces.ts';
 import { ThreadSums } from '../adapters/sums-thread.ts';
 import { PortEngineLink } from '../adapters/thread-link.ts';
@@ -257,7 +256,6 @@ class Node {
       accessClockMs: this.#accessClockMs,
       clock: this.#clock,
       logger: this.#logger,
-      queuedMs: watchQueueing(),
       sums: () => new ThreadSums(),
     });
     installer.assertCanStart(base);

@@ -27,8 +27,9 @@ import { assertNamed, partOf, soundSnapshots, type SnapshotFacts, type SnapshotS
 import { FetchedSnapshots, type FetchedNow } from './fetched-snapshots.ts';
 import { filesOf, removeSnapshotFolder, usableMeta } from './snapshot-files.ts';
 import { GivenSnapshots } from './given-snapshots.ts';
-import { LoadPace } from './load-pace.ts';
 
+/** Loading holds the event loop no longer than this at a time, and goes on in the next turn. */
+const SLICE_MS = 4;
 const PIECE_BYTES = 32 * KiB;
 const REPORT_MS = 5000;
 /** Of the looks for a published snapshot that fail, the first are told, and then one in so many. */
@@ -51,8 +52,6 @@ export interface InstallerOptions {
   readonly accessClockMs: () => number;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** How long this thread has waited for a CPU, ever, ms. */
-  readonly queuedMs?: (() => number) | undefined;
   /** What adds up the bytes of one RDB file; without it that is done on this thread. */
   readonly sums?: () => ByteSums;
 }
@@ -161,7 +160,7 @@ export class StoredSnapshots implements SnapshotInstaller {
     const faults: string[] = [];
     for (const candidate of await this.#candidates(base, faults)) {
       try {
-        return await this.#load(candidate, new LoadPace(this.#options.clock, undefined));
+        return await this.#load(candidate);
       } catch (thrown) {
         faults.push(`${candidate.from}: ${errorText(thrown)}`);
       }
@@ -187,14 +186,14 @@ export class StoredSnapshots implements SnapshotInstaller {
   async #named(snapshot: SnapshotReference): Promise<Machine> {
     try {
       const { store, manifest, key } = await this.#manifestOf(snapshot);
-      return await this.#load({ facts: manifest, from: key, source: this.#objects(store, manifest, ATTEMPTS) }, this.#givingWay());
+      return await this.#load({ facts: manifest, from: key, source: this.#objects(store, manifest, ATTEMPTS) });
     } catch (thrown) {
       if (!this.#isElsewhere(thrown)) throw thrown;
       this.#options.logger.info({ index: snapshot.index, reason: errorText(thrown) }, 'this node has no object store that holds the snapshot: it is fetched from a peer');
     }
     const fetched = await this.#fetch(snapshot);
     try {
-      return await this.#load({ facts: fetched.meta, from: fetched.folder, source: this.#fetched.source(fetched) }, this.#givingWay());
+      return await this.#load({ facts: fetched.meta, from: fetched.folder, source: this.#fetched.source(fetched) });
     } catch (thrown) {
       this.#fetched.remove(fetched.folder);
       throw thrown;
@@ -226,23 +225,24 @@ export class StoredSnapshots implements SnapshotInstaller {
     return { store, manifest, manifestBytes, key };
   }
 
-  /** What a leader asks for is for a node that serves all the same, or nobody yet. */
-  #givingWay(): LoadPace {
-    return new LoadPace(this.#options.clock, this.#options.queuedMs);
-  }
-
-  async #load(candidate: Candidate, pace: LoadPace): Promise<Machine> {
+  async #load(candidate: Candidate): Promise<Machine> {
     const sums = this.#options.sums?.() ?? new LocalSums();
     try {
-      return await this.#loadSumming(candidate, sums, pace);
+      return await this.#loadSumming(candidate, sums);
     } finally {
       sums.close();
     }
   }
 
-  async #loadSumming({ facts, from, source }: Candidate, sums: ByteSums, pace: LoadPace): Promise<Machine> {
+  async #loadSumming({ facts, from, source }: Candidate, sums: ByteSums): Promise<Machine> {
     const { table, report, accessClockMs, clock, logger } = this.#options;
     const startedMs = clock.monotonicMs();
+    let sliceMs = startedMs;
+    const breathe = async (): Promise<void> => {
+      if (clock.monotonicMs() - sliceMs < SLICE_MS) return;
+      await new Promise<void>((resolve) => clock.endOfTurn(resolve));
+      sliceMs = clock.monotonicMs();
+    };
     const restore = new SnapshotRestore(table, report, accessClockMs, await source.sidecar(), { isSummedElsewhere: true });
     logger.info({ from, index: facts.index, megabytes: Math.round(restore.bytes / MiB) }, 'loading a snapshot');
     let bytes = 0;
@@ -251,18 +251,18 @@ export class StoredSnapshots implements SnapshotInstaller {
       await sums.add(chunk);
       for (let at = 0; at < chunk.length; at += PIECE_BYTES) {
         restore.feed(chunk.subarray(at, at + PIECE_BYTES));
-        await pace.breathe();
+        await breathe();
       }
       bytes += chunk.length;
-      if (pace.sliceMs - reportedMs < REPORT_MS) continue;
-      reportedMs = pace.sliceMs;
+      if (sliceMs - reportedMs < REPORT_MS) continue;
+      reportedMs = sliceMs;
       logger.info({ percent: Math.floor((100 * bytes) / Math.max(1, restore.bytes)), megabytes: Math.round(bytes / MiB) }, 'loading a snapshot');
     }
     const { sha256, crc64 } = await sums.finish();
     if (source.sha256 !== undefined && source.sha256 !== sha256) throw new OperationalError('OBJECT_DAMAGED', `the RDB file of ${from} does not have the SHA-256 that its manifest says`);
     const steps = restore.endInSteps(crc64);
     let step = steps.next();
-    for (; step.done !== true; step = steps.next()) await pace.breathe();
+    for (; step.done !== true; step = steps.next()) await breathe();
     const machine = step.value;
     const own: SnapshotFacts = { index: machine.appliedIndex, term: machine.appliedTerm, digest: digestText(machine.digest()) };
     for (const name of ['index', 'term', 'digest'] as const) {
