@@ -10,6 +10,12 @@ import { handOverWhenReady, tickTransfer } from './transfer.ts';
 import type { Entry, Message, NodeId } from './types.ts';
 import { MessageType } from './types.ts';
 
+/**
+ * Messages that one acknowledgement lets out. A follower that is far behind is read for from the disk, and all that may be under way to it
+ * at once would hold up everybody else's entries; so what is under way grows with each answer.
+ */
+const APPENDS_PER_ANSWER_MAX = 2;
+
 export function becomeLeader(core: RaftCore): void {
   core.role = 'leader';
   core.startTerm(core.term);
@@ -124,7 +130,7 @@ function handleAcknowledgement(core: RaftCore, leadership: Leadership, progress:
   else if (progress.match + 1 >= core.log.firstIndex) progress.becomeReplicate();
   else needsSnapshot(core, m.from, progress);
   if (maybeCommit(core, leadership)) broadcastAppend(core, leadership);
-  while (sendAppend(core, m.from, progress));
+  for (let sent = 0; sent < APPENDS_PER_ANSWER_MAX && sendAppend(core, m.from, progress); sent++);
   offerCommit(core, leadership, m.from, progress);
   handOverWhenReady(core, leadership);
 }
