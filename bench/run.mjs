@@ -1,4 +1,4 @@
-// `npm run bench [-- throughput|latency|leaderboard|memory|del|snapshot|restart|soak|all …]`: Holdfast (one node, three nodes) beside redis-server
+// `npm run bench [-- throughput|latency|leaderboard|memory|del|snapshot|restart|join|soak|all …]`: Holdfast (one node, three nodes) beside redis-server
 // (nothing on disk, and appendfsync always), alternating in one run, so that the machine's moods hit all alike. Prints
 // medians and ratios, and appends one line a bench to bench/results.ndjson. Only ratios travel between machines.
 import { spawnSync } from 'node:child_process';
@@ -6,6 +6,7 @@ import os from 'node:os';
 import { build, install } from '../scripts/prepare.mjs';
 import { ensureTools } from '../scripts/tools.mjs';
 import { benchDel } from './del.mjs';
+import { benchJoin } from './join.mjs';
 import { benchLatency } from './latency.mjs';
 import { benchLeaderboard } from './leaderboard.mjs';
 import { benchMemory } from './memory.mjs';
@@ -25,6 +26,7 @@ const RUN = {
   del: benchDel,
   snapshot: benchSnapshot,
   restart: benchRestart,
+  join: benchJoin,
   soak: benchSoak,
 };
 

@@ -3,10 +3,13 @@ import path from 'node:path';
 import { root } from '../../scripts/prepare.mjs';
 import { PEER_NAMES } from './peers.mjs';
 
-export const BENCHES = ['throughput', 'latency', 'leaderboard', 'memory', 'del', 'snapshot', 'restart', 'soak'];
+export const BENCHES = ['throughput', 'latency', 'leaderboard', 'memory', 'del', 'snapshot', 'restart', 'join', 'soak'];
 /** What `all` leaves out: it is for by itself. */
 const ALONE = ['soak'];
 const DEFAULT_BENCHES = ['throughput', 'latency', 'leaderboard'];
+
+/** Where a member that joins has its snapshot from. */
+const SOURCES = ['store', 'peer'];
 
 const NUMBERS = {
   /** Alternating rounds; figures are medians over them. */
@@ -15,9 +18,9 @@ const NUMBERS = {
   scale: { fallback: 1, min: 1e-4, whole: false },
   /** Members of the board; 5 M times scale unless given. */
   members: { fallback: undefined, min: 1000, whole: true },
-  /** Of the benches snapshot, restart and soak; 5 M times scale unless given. */
+  /** Of the benches snapshot, restart, join and soak; 5 M times scale unless given. */
   keys: { fallback: undefined, min: 1000, whole: true },
-  /** Snapshots under load; restarts of each kind. */
+  /** Snapshots under load; restarts of each kind; members added. */
   repeats: { fallback: 3, min: 1, whole: true },
   /** Of the soak. */
   minutes: { fallback: 60, min: 0.1, whole: false },
@@ -28,7 +31,7 @@ const NUMBERS = {
 };
 
 export const USAGE = `usage: npm run bench [-- [${BENCHES.join('|')}|all] ...] [--rounds 5] [--scale 1] [--members N] [--hold 10]
-       [--keys N] [--repeats 3] [--minutes 60]
+       [--keys N] [--repeats 3] [--from ${SOURCES.join('|')}] [--minutes 60]
        [--peers ${PEER_NAMES.join(',')}] [--port 7600] [--out bench/results.ndjson] [--dist DIR]
 Without a name: ${DEFAULT_BENCHES.join(', ')}. --dist measures that build and compiles nothing. See bench/README.md.`;
 
@@ -49,6 +52,7 @@ export function parseOptions(words) {
     peers: PEER_NAMES,
     out: path.join(root, 'bench/results.ndjson'),
     dist: undefined,
+    from: SOURCES[0],
     ...Object.fromEntries(Object.entries(NUMBERS).map(([name, { fallback }]) => [name, fallback])),
   };
   for (let i = 0; i < words.length; i++) {
@@ -59,6 +63,7 @@ export function parseOptions(words) {
       if (words[i + 1] === undefined) throw new UsageError(`${word} needs a path`);
       options[word.slice(2)] = path.resolve(words[++i]);
     } else if (word === '--peers') options.peers = peerList(words[++i]);
+    else if (word === '--from') options.from = sourceOf(words[++i]);
     else if (word.startsWith('--') && NUMBERS[word.slice(2)] !== undefined) options[word.slice(2)] = numberOption(word.slice(2), words[++i]);
     else throw new UsageError(`'${word}' is neither a bench nor an option`);
   }
@@ -67,6 +72,11 @@ export function parseOptions(words) {
   options.members ??= Math.max(1000, Math.round(5_000_000 * options.scale));
   options.keys ??= Math.max(1000, Math.round(5_000_000 * options.scale));
   return options;
+}
+
+function sourceOf(text = '') {
+  if (!SOURCES.includes(text)) throw new UsageError(`--from is one of ${SOURCES.join(', ')}, not '${text}'`);
+  return text;
 }
 
 function peerList(text = '') {

@@ -24,6 +24,16 @@ export function cpuSeconds(pid) {
   return (Number(stat[11]) + Number(stat[12])) / TICKS_PER_SECOND;
 }
 
+/** The priority of a process's session among others, 0 as usual and 19 the lowest; 0 as well where the machine knows no such thing. */
+export function sessionNice(pid) {
+  try {
+    return Number(/nice (-?\d+)/.exec(fs.readFileSync(`/proc/${pid}/autogroup`, 'utf8'))?.[1] ?? 0);
+  } catch {
+    // No such thing, or it has ended.
+    return 0;
+  }
+}
+
 export function childrenOf(pid) {
   return fs.readdirSync('/proc').filter((name) => {
     try {
