@@ -13,6 +13,7 @@ import { PinoLogger, type LoggerOptions } from '../adapters/logger.ts';
 import { noPeers } from '../adapters/no-peers.ts';
 import { NodeClock } from '../adapters/node-clock.ts';
 import { NodeEntropy } from '../adapters/node-entropy.ts';
+import { SessionPriority } from '../adapters/session-priority.ts';
 import { SharedCellWriter } from '../adapters/shared-cell.ts';
 import { failAfterSyncs, openWalLog, type WalLog } from '../adapters/wal-log.ts';
 import { watchStalls } from '../adapters/stall-watch.ts';
@@ -108,6 +109,11 @@ function failpointsOf(texts: readonly string[]): ReturnType<typeof failAfterSync
   return failAfterSyncs(Number(match[1]));
 }
 
+/** No longer than this a new member gives way: on a machine that is never idle it might never catch up. */
+const MANNERS_MS_MAX = 600_000;
+/** The priority may be raised so long after another was changed. */
+const RAISE_AGAIN_MS = 200;
+
 /** Kept for as long as the thread lives: collected, it would stop recording. */
 const stallHistogram = watchStalls((workerData as ConsensusThreadData).stallResolutionMs);
 
@@ -147,6 +153,31 @@ async function connectPeers(data: ConsensusThreadData, dataDir: DataDir, entropy
   return peers;
 }
 
+/**
+ * A member that does not vote yet serves nobody, and has much to do until it may: where it shares a machine with others, these go first.
+ * From when it votes on the group may wait for it.
+ */
+class Manners {
+  readonly #priority = new SessionPriority();
+  readonly #clock: NodeClock;
+  readonly #logger: Logger;
+
+  constructor(clock: NodeClock, logger: Logger) {
+    this.#clock = clock;
+    this.#logger = logger;
+  }
+
+  begin(): void {
+    if (!this.#priority.lower()) return;
+    this.#logger.info({ minutesMax: MANNERS_MS_MAX / 60_000 }, 'this node gives way to others on this machine until it votes');
+    this.#clock.after(MANNERS_MS_MAX, () => this.end());
+  }
+
+  end(): void {
+    if (!this.#priority.restore()) this.#clock.after(RAISE_AGAIN_MS, () => this.end());
+  }
+}
+
 async function main(): Promise<void> {
   const data = workerData as ConsensusThreadData;
   const parent = must(parentPort, 'the consensus thread has a parent');
@@ -166,6 +197,8 @@ async function main(): Promise<void> {
   const alone = singleVoter && !data.hasObservers && !data.hasPeerPort && store.meta(CONFIGURATIONS) === undefined;
   const peers = alone ? undefined : await connectPeers(data, dataDir, entropy, logger);
   const electionTicks = Math.max(2, Math.round(data.electionMs / data.heartbeatMs));
+  const clock = new NodeClock();
+  const manners = new Manners(clock, logger);
   const consensus = new Consensus({
     id: nodeId,
     incarnation,
@@ -177,7 +210,7 @@ async function main(): Promise<void> {
     transport: peers ?? noPeers,
     observers: peers,
     link: new PortConsensusLink(data.link),
-    clock: new NodeClock(),
+    clock,
     cell: new SharedCellWriter(data.cell),
     logger,
     random: (bound) => entropy.uint32() % bound,
@@ -190,7 +223,8 @@ async function main(): Promise<void> {
     logKeepBytesMax: data.logKeepBytesMax,
     logDiskBytesMax: data.logDiskBytesMax,
     // Not the only node any more: if its log is damaged one day, there are others to fetch it from.
-    onMembers: (now) => {
+    onMembers: ({ members: now, voters }) => {
+      if (voters.includes(nodeId)) manners.end();
       if (dataDir.identity.members.length > 1 || now.length === 1) return;
       dataDir.updateIdentity({ joined: true, members: now.map(({ id, name, host, peerPort: port, clientPort }) => ({ id, name, host, port, clientPort })) });
     },
@@ -199,6 +233,7 @@ async function main(): Promise<void> {
       peers?.setRejoining(false);
     },
   });
+  if (dataDir.identity.joined === true && !consensus.raft.configuration.voters.includes(nodeId)) manners.begin();
   const { base, lastIndex, hardState: { commit } } = store;
   const ready = { nodeId, members: consensus.raft.configuration.members.map(localAddress(data, dataDir.identity.members)) };
   parent.postMessage({ type: 'ready', ...ready, clusterId, lastIndex, commit, base, stalls: stallHistogram } satisfies ConsensusThreadMessage);

@@ -17,7 +17,7 @@ export interface ConsensusOptions {
   /** Where this node's operator wants a member to be reached, where that differs from what the log says. */
   readonly localAddress?: (member: MemberAddress) => MemberAddress;
   /** A newer configuration is known to be committed. */
-  readonly onMembers?: (members: readonly MemberAddress[]) => void;
+  readonly onMembers?: (configuration: Configuration) => void;
   /** Why no other node can reach this one, so that none can be added; undefined where they can. */
   readonly unreachable?: string | undefined;
   readonly store: LogStore;

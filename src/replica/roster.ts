@@ -2,7 +2,7 @@
 // where each is, peers what is committed, and this node itself when it is none of them any more.
 //
 // What must hold: what peers and the operator are told of as removed is so by a committed configuration.
-import { encodeHistory, isMemberOf, type ConfigurationAt, type MemberAddress } from '../base/configuration.ts';
+import { encodeHistory, isMemberOf, type Configuration, type ConfigurationAt, type MemberAddress } from '../base/configuration.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { ConsensusLink } from '../ports/link.ts';
 import type { Logger } from '../ports/logger.ts';
@@ -27,7 +27,7 @@ export interface RosterOptions {
   readonly logger: Logger;
   /** Where this node's operator wants a member to be reached, where that differs from what the log says. */
   readonly localAddress: (member: MemberAddress) => MemberAddress;
-  readonly onMembers?: (members: readonly MemberAddress[]) => void;
+  readonly onMembers?: (configuration: Configuration) => void;
 }
 
 export class Roster {
@@ -107,7 +107,7 @@ export class Roster {
     }
     this.#tell();
     this.#checkSelf();
-    this.#options.onMembers?.(configuration.members);
+    this.#options.onMembers?.(configuration);
   }
 
   /** As last told to the transport. */

@@ -91,6 +91,8 @@ export class TestNode {
   readonly #spec: NodeSpec;
   readonly password: string | undefined;
   process: HoldfastProcess | undefined;
+  /** Started as a service is. */
+  inOwnSession = false;
   /** Everything logged by earlier processes of this node. */
   #earlier = '';
 
@@ -116,7 +118,7 @@ export class TestNode {
   start(...more: readonly string[]): HoldfastProcess {
     if (this.alive) throw new Error(`${this.name} is running`);
     if (this.process !== undefined) this.#earlier += this.process.output;
-    this.process = new HoldfastProcess(['serve', ...this.#spec.directives, ...more]);
+    this.process = new HoldfastProcess(['serve', ...this.#spec.directives, ...more], { detached: this.inOwnSession });
     return this.process;
   }
 

@@ -1,0 +1,56 @@
+// How much of the machine's CPUs this process gets beside others. Linux shares them out among sessions first where it groups tasks so
+// (kernel.sched_autogroup_enabled), and by the priority of threads only within one, so a thread's own priority says nothing to
+// the processes of other services. That of a session may be lowered and raised again without any right; a thread's may only be lowered.
+//
+// What must hold: only the session of this very process is touched, which it leads: not the shell that it was started from.
+import fs from 'node:fs';
+
+/** A third of what a usual one gets where both want all. Far lower, and beside others that are never idle it gets nowhere. */
+const LOWERED = 5;
+const USUAL = 0;
+/** Of /proc/self/stat, counted from the state, which follows the name: the session. */
+const FIELD_SESSION = 3;
+
+export class SessionPriority {
+  readonly #proc: string;
+  readonly #pid: number;
+  #isLowered = false;
+
+  /** Both are for tests. */
+  constructor(proc = '/proc/self', pid = process.pid) {
+    this.#proc = proc;
+    this.#pid = pid;
+  }
+
+  /** Others go first from now on. False where the machine has no such thing. */
+  lower(): boolean {
+    this.#isLowered = this.#leadsSession && this.#set(LOWERED);
+    return this.#isLowered;
+  }
+
+  /** As it was. False where that has to be tried again. */
+  restore(): boolean {
+    if (this.#isLowered && this.#set(USUAL)) this.#isLowered = false;
+    return !this.#isLowered;
+  }
+
+  get #leadsSession(): boolean {
+    try {
+      const stat = fs.readFileSync(`${this.#proc}/stat`, 'latin1');
+      return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[FIELD_SESSION]) === this.#pid;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Refused where it comes too soon after another (a tenth of a second), and without such groups. */
+  #set(nice: number): boolean {
+    try {
+      // Not made where it is not there.
+      fs.writeFileSync(`${this.#proc}/autogroup`, String(nice), { flag: 'r+' });
+      return true;
+    } catch {
+      return false;
+    }
+  }
+}
