@@ -27,7 +27,7 @@ import { KEY_LENGTH_LONG, KEY_LENGTH_SHIFT, KEY_WORD_MASK } from '../memory/memb
 import { SEGMENT_SHIFT, UNIT_MASK } from '../memory/segments.ts';
 import { RecordDigests, digestChunks } from './record-digest.ts';
 import { Int64 } from '../memory/integer.ts';
-import { Encoding, type Handle, type ValueType } from './types.ts';
+import { Encoding, type Handle, ValueType } from './types.ts';
 import {
   ROOT_BYTES_HIGH,
   ROOT_BYTES_LOW,
@@ -420,15 +420,15 @@ export class Records {
   }
 
   /**
-   * Overwrites the value by one that its block has room for, both inline and without a deadline: bytes, or `int` where the encoding says
-   * so. Leaves in the digests' sum what that adds, for which the key is looked at once.
+   * Overwrites the value, of whatever type, by a string that its block has room for, both inline and without a deadline: bytes, or `int`
+   * where the encoding says so. Leaves in the digests' sum what that adds, for which the key is looked at once.
    */
   overwrite(h: Handle, encoding: Encoding, clock: number, length: number, value: Uint8Array, start: number, end: number, int: Int64): void {
     const { digests } = this;
     digests.key(h);
     digests.underKey(h, 0, digestChunks(this.length(h)));
     const { low, high } = digests.sum;
-    this.writeMeta(h, this.type(h), encoding, false, clock, length);
+    this.writeMeta(h, ValueType.string, encoding, false, clock, length);
     if (encoding === Encoding.int) this.setInteger(h, int);
     else copyIn(value, start, end, this.valueBytes, this.valueWords, this.valueAt);
     digests.underKey(h, 0, digestChunks(length));

@@ -17,6 +17,21 @@ describe('SET and GET', () => {
     expect(node.run('GET', 'none')).toBe(null);
   });
 
+  test('over a value of another type, whether it has the size of the one before or not', () => {
+    const node = new Harness();
+    const others = [['HSET', 'k', 'field', 'value'], ['ZADD', 'k', '1.5', 'member'], ['HSET', 'k', ...Array.from({ length: 20 }, (_, i) => `f${i}`)]];
+    for (const other of others) {
+      for (let length = 0; length <= 120; length++) {
+        const value = '7'.repeat(length);
+        node.run('DEL', 'k');
+        node.run(...other);
+        expect(node.run('SET', 'k', value)).toBe('OK');
+        expect([node.run('TYPE', 'k'), node.run('GET', 'k'), node.run('DBSIZE')]).toEqual(['string', value, 1]);
+        expect({ ...node.keyspace.digest() }).toEqual({ ...node.keyspace.digestSlow() });
+      }
+    }
+  });
+
   test('NX, XX and GET', () => {
     const node = new Harness();
     expect(node.run('SET', 'k', 'a', 'XX')).toBe(null);
