@@ -131,7 +131,8 @@ function readWhole(path: string, bytes: Uint8Array, at: number): void {
   }
 }
 
-function isRefusal(thrown: unknown): boolean {
+/** What file systems without it say, and disks that want memory to stand elsewhere. */
+export function isRefusal(thrown: unknown): boolean {
   const code = thrown instanceof Error ? (thrown as NodeJS.ErrnoException).code : undefined;
-  return code === 'EINVAL' || code === 'EOPNOTSUPP';
+  return code === 'EINVAL' || code === 'ENOTSUP' || code === 'ENOSYS';
 }

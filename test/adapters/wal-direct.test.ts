@@ -1,7 +1,9 @@
 import * as fs from 'node:fs';
+import { constants } from 'node:os';
 import { join } from 'node:path';
+import { getSystemErrorName } from 'node:util';
 import { describe, expect, test } from 'vitest';
-import { DIRECT_BLOCK_BYTES, DirectWriter, alignedFor } from '../../src/adapters/wal-direct.ts';
+import { DIRECT_BLOCK_BYTES, DirectWriter, alignedFor, isRefusal } from '../../src/adapters/wal-direct.ts';
 import { KiB, MiB } from '../../src/base/limits.ts';
 import { Prng } from '../../src/base/prng.ts';
 import { freshSeed, tempDir } from './temp-dir.ts';
@@ -85,6 +87,12 @@ describe('writes past the page cache', () => {
     fs.writeFileSync(path, filled(FILE_BYTES, 7));
     expect(alignedFor(path, MiB)?.every((byte) => byte === 0)).toBe(true);
     expect(() => alignedFor(`${path}.none`, MiB)).toThrow(/ENOENT/);
+  });
+
+  test('refusals are told from faults by the names that Node gives them', () => {
+    const failed = (errno: number): Error => Object.assign(new Error('failed'), { code: getSystemErrorName(-errno) });
+    const { EINVAL, EIO, ENOSPC, ENOSYS, EOPNOTSUPP } = constants.errno;
+    expect([EINVAL, EOPNOTSUPP, ENOSYS, EIO, ENOSPC].map((errno) => isRefusal(failed(errno)))).toEqual([true, true, true, false, false]);
   });
 
   test('a file system without it is said to have none', () => {
