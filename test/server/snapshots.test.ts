@@ -300,6 +300,21 @@ test('a checkpoint is logged also where the log is full; not by a follower, nor 
   expect(proposedKinds(follower)).toEqual([]);
 });
 
+test('whoever asks for checkpoints without end gets ten a second at most, however often the server looks', () => {
+  const node = ManualNode.leader(...STORE, '--hz', '500');
+  const client = node.connect();
+  let checkpoints = 0;
+  for (let ms = 0; ms < 1000; ms += 10) {
+    const { appliedIndex, lastCheckpointIndex } = node.machine;
+    orders(client, { checkpointBehind: appliedIndex });
+    node.clock.pass(10);
+    node.commitAll();
+    if (node.machine.lastCheckpointIndex > lastCheckpointIndex) checkpoints++;
+  }
+  expect(checkpoints).toBeGreaterThan(5);
+  expect(checkpoints).toBeLessThanOrEqual(11);
+});
+
 test('SNAPSHOTS shows what is published and how far the snapshotter is', () => {
   const node = ManualNode.leader(...STORE);
   const client = node.connect();
