@@ -2,7 +2,7 @@
 // published snapshot, one load on the leader, half of what saturates them, in windows: alone, from HOLDFAST ADDNODE until the
 // new member votes, with it, and beside a process that burns as much CPU as it did.
 import { stringOf, loadStrings } from './lib/datasets.mjs';
-import { closedLoop, nowMs } from './lib/load.mjs';
+import { nowMs, saturationOf } from './lib/load.mjs';
 import { ONLY_ASKED_FOR, pause, until, Workplace } from './lib/lone.mjs';
 import { PacedLoad } from './lib/paced.mjs';
 import { cpuSeconds, kill, sessionNice } from './lib/processes.mjs';
@@ -11,7 +11,6 @@ import { burn, windowOf, Windows, windowTable } from './lib/windows.mjs';
 
 const MEMBERS = ['n1', 'n2', 'n3'];
 const CLIENTS = 50;
-const SATURATION_MS = 5000;
 const WARM_UP_MS = 3000;
 /** Of the windows without a change of members. */
 const WINDOW_SECONDS = 15;
@@ -59,7 +58,7 @@ async function leaderOf(nodes) {
 /** The snapshotter stands still throughout: what it costs is another bench's. */
 async function measure(place, { leader, directives, snapshotterPid, keys, repeats, from }) {
   kill(snapshotterPid, 'SIGSTOP');
-  const saturation = await saturate(leader, keys);
+  const saturation = await saturationOf({ port: leader.port, clients: CLIENTS, first: commandFor(keys) });
   const perSecond = Math.round(saturation / 2);
   process.stderr.write(`saturated at ${Math.round(saturation)} SETs a second; the load is ${perSecond}\n`);
   const windows = new Windows();
@@ -76,16 +75,6 @@ async function measure(place, { leader, directives, snapshotterPid, keys, repeat
     await load.stop();
   }
   return { saturation, perSecond, joins, rows: windows.rows('leader of three', ORDER) };
-}
-
-async function saturate(leader, keys) {
-  const run = (requests, stop) => closedLoop({ port: leader.port, clients: CLIENTS, requests, stop, first: commandFor(keys) });
-  await run(20_000);
-  const stop = { asked: false };
-  const timer = setTimeout(() => (stop.asked = true), SATURATION_MS);
-  const { rps } = await run(Infinity, stop);
-  clearTimeout(timer);
-  return rps;
 }
 
 async function round({ leader, joiner, load, windows, from }) {

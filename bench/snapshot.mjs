@@ -2,7 +2,7 @@
 // that follows the log, while it takes a snapshot, and beside a process that burns as much CPU as that at the same priority.
 // redis-server with BGSAVE under the same load stands beside it.
 import { loadStrings, stringOf } from './lib/datasets.mjs';
-import { closedLoop } from './lib/load.mjs';
+import { saturationOf } from './lib/load.mjs';
 import { pause, Workplace } from './lib/lone.mjs';
 import { PacedLoad } from './lib/paced.mjs';
 import { cpuSeconds, kill } from './lib/processes.mjs';
@@ -10,7 +10,6 @@ import { fixed, printTable, record } from './lib/results.mjs';
 import { burn, windowOf, Windows, windowTable } from './lib/windows.mjs';
 
 const CLIENTS = 50;
-const SATURATION_MS = 5000;
 const WARM_UP_MS = 3000;
 /** Of the windows without a snapshot, which last as long as the snapshot does between these. */
 const WINDOW_SECONDS_MIN = 5;
@@ -51,7 +50,8 @@ async function measureHoldfast(place, options) {
   process.stderr.write(`loading ${keys} keys\n`);
   await loadStrings(node, keys);
   await node.untilFollowed();
-  const saturation = await saturate(node, keys);
+  // The snapshotter stands still meanwhile.
+  const saturation = await frozen(node, () => saturationOf({ port: node.port, clients: CLIENTS, first: commandFor(keys) }));
   const perSecond = Math.round(saturation / 2);
   process.stderr.write(`saturated at ${Math.round(saturation)} SETs a second; the load is ${perSecond}\n`);
   await node.untilFollowed();
@@ -69,19 +69,6 @@ async function measureHoldfast(place, options) {
   }
   await node.kill();
   return { saturation, perSecond, snapshots, rows: windows.rows('holdfast', ORDER) };
-}
-
-/** SETs a second of clients that each wait for their reply. The snapshotter stands still meanwhile. */
-async function saturate(node, keys) {
-  return frozen(node, async () => {
-    const run = (requests, stop) => closedLoop({ port: node.port, clients: CLIENTS, requests, stop, first: commandFor(keys) });
-    await run(20_000);
-    const stop = { asked: false };
-    const timer = setTimeout(() => (stop.asked = true), SATURATION_MS);
-    const { rps } = await run(Infinity, stop);
-    clearTimeout(timer);
-    return rps;
-  });
 }
 
 async function frozen(node, run) {

@@ -102,6 +102,19 @@ export async function closedLoop({ port, clients, pipeline = 1, requests = Infin
   }
 }
 
+const SATURATION_WARM_UP_REQUESTS = 20_000;
+const SATURATION_MS = 5000;
+
+/** Commands a second of clients that each wait for their reply, once warm. */
+export async function saturationOf({ port, clients, first }) {
+  await closedLoop({ port, clients, requests: SATURATION_WARM_UP_REQUESTS, first });
+  const stop = { asked: false };
+  const timer = setTimeout(() => (stop.asked = true), SATURATION_MS);
+  const { rps } = await closedLoop({ port, clients, stop, first });
+  clearTimeout(timer);
+  return rps;
+}
+
 /** Sends `count` commands, `command(i)` as RESP, in pipelines; resolves to the seconds it took. */
 export async function load({ port, count, command, clients = 4, pipeline = 64 }) {
   let next = 0;

@@ -301,7 +301,7 @@ class HoldfastServer extends LoneServer {
     const answer = await this.control.call('BGSAVE');
     if (!/started/i.test(String(answer))) throw new Error(`holdfast: BGSAVE said ${answer}`);
     await until('BGSAVE', SNAPSHOT_MS_MAX, async () => (await this.#snapshotIndex()) > before);
-    const made = this.logged('a snapshot was written, loaded again and found right');
+    const made = this.logged('a snapshot was written, and loaded again as it was written');
     if (made === undefined) throw new Error('holdfast: its log does not tell of the snapshot');
     return { bytes: made.bytes, writeMs: made.writeMs, verifyMs: made.verifyMs };
   }

@@ -10,11 +10,11 @@
 //   state, base and named values. So the segments before it may go once their entries are cut.
 // - A cut's base is synced before a segment goes for it, and the oldest goes first.
 //
-// An append holds its thread for one write past the page cache (wal-direct.ts), or a write and an fdatasync where that is not to be had. The consensus driver sends to its peers before it appends, so
-// their syncs run beside ours. `done` comes as a microtask: after append() and its caller have returned, before any other
-// event, in order, and without the turn of the event loop that setImmediate would cost. A big append goes to the thread pool in
-// slices instead, each synced, so that heartbeats pass between; what comes behind it queues, and what is queued is read
-// from memory.
+// An append holds its thread for one write past the page cache (wal-direct.ts), or a write and an fdatasync where that is not to
+// be had. The consensus driver sends to its peers before it appends, so their syncs run beside ours. `done` comes as a microtask:
+// after append() and its caller have returned, before any other event, in order, and without the turn of the event loop that
+// setImmediate would cost. A big append goes to the thread pool in slices instead, each synced, so that heartbeats pass between;
+// what comes behind it queues, and what is queued is read from memory.
 import * as fs from 'node:fs';
 import { assert } from '../base/assert.ts';
 import { copyBytes } from '../base/bytes.ts';
