@@ -7,6 +7,8 @@ import path from 'node:path';
 import { build, install, root } from './prepare.mjs';
 import { ensureTools } from './tools.mjs';
 
+const FAILURE_CHARS_MAX = 4000;
+
 install();
 build();
 ensureTools();
@@ -16,6 +18,7 @@ let passed = 0;
 let failed = 0;
 let skipped = 0;
 let broken = false;
+const failures = [];
 for (const project of ['unit', 'e2e']) {
   const report = path.join(out, `${project}.json`);
   const result = spawnSync(
@@ -32,6 +35,12 @@ for (const project of ['unit', 'e2e']) {
   passed += counts.numPassedTests;
   failed += counts.numFailedTests;
   skipped += counts.numPendingTests + counts.numTodoTests;
+  for (const file of counts.testResults) {
+    const failedTests = file.assertionResults.filter((test) => test.status === 'failed');
+    const messages = failedTests.map((test) => `${test.fullName}\n${test.failureMessages.join('\n')}`);
+    if (file.status === 'failed' && failedTests.length === 0) messages.push(file.message);
+    for (const message of messages) failures.push(`${path.relative(root, file.name)}: ${message}`);
+  }
   // A file that cannot be loaded has no tests to count.
   if (result.status !== 0 && counts.numFailedTests === 0) {
     broken = true;
@@ -39,5 +48,7 @@ for (const project of ['unit', 'e2e']) {
   }
 }
 fs.rmSync(out, { recursive: true, force: true });
+// Once more at the end, where whoever sees only the last page of a log finds them.
+for (const failure of failures) console.error(`\nFAILED ${failure.slice(0, FAILURE_CHARS_MAX)}`);
 console.log(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
 process.exit(failed > 0 || broken ? 1 : 0);
