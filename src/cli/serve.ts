@@ -10,6 +10,7 @@ import { NodeClock } from '../adapters/node-clock.ts';
 import { NodeEntropy } from '../adapters/node-entropy.ts';
 import { createSharedCell, SharedCellReader } from '../adapters/shared-cell.ts';
 import { StallWatch, watchStalls } from '../adapters/stall-watch.ts';
+import { ZeroReader } from '../adapters/zero-reader.ts';
 import { PeerPieces } from '../adapters/peer-pieces.ts';
 import { ThreadSums } from '../adapters/sums-thread.ts';
 import { PortEngineLink } from '../adapters/thread-link.ts';
@@ -18,6 +19,7 @@ import { allCommands } from '../commands/all.ts';
 import { REPLICATED_SETTING_NAMES } from '../commands/replicated-settings.ts';
 import { CommandTable } from '../commands/table.ts';
 import { Machine, type MachineReport } from '../machine/machine.ts';
+import type { PageToucher } from '../memory/page-toucher.ts';
 import { Engine } from '../replica/engine.ts';
 import type { ClientListener } from '../ports/client-listener.ts';
 import type { Logger } from '../ports/logger.ts';
@@ -64,6 +66,7 @@ class Node {
   /** Access clocks of keys are of seconds; the engine's cron reads the clock 20 times in each. */
   readonly #accessClockMs = (): number => this.#clock.lastMonotonicMs;
   readonly #entropy = new NodeEntropy();
+  readonly #toucher: PageToucher;
   readonly #startedMs = this.#clock.monotonicMs();
   #stopping = false;
   #engine: Engine | undefined;
@@ -77,6 +80,7 @@ class Node {
     this.#loaded = loaded;
     this.#args = args;
     this.#logger = new PinoLogger({ ...this.#loggerOptions, thread: 'engine' });
+    this.#toucher = new ZeroReader(this.#logger);
   }
 
   get #loggerOptions() {
@@ -178,7 +182,7 @@ class Node {
   }
 
   #makeMachine(): Machine {
-    return new Machine(new CommandTable(allCommands), this.#machineReport(), this.#accessClockMs);
+    return new Machine(new CommandTable(allCommands), this.#machineReport(), this.#accessClockMs, this.#toucher);
   }
 
   #machineReport(): MachineReport {
@@ -254,6 +258,7 @@ class Node {
       table: machine.table,
       report: this.#machineReport(),
       accessClockMs: this.#accessClockMs,
+      toucher: this.#toucher,
       clock: this.#clock,
       logger: this.#logger,
       sums: () => new ThreadSums(),

@@ -9,6 +9,7 @@ import { KiB, MiB } from '../base/limits.ts';
 import type { LogBase } from '../base/log-base.ts';
 import type { CommandTable } from '../commands/table.ts';
 import { digestText, type Machine, type MachineReport } from '../machine/machine.ts';
+import type { PageToucher } from '../memory/page-toucher.ts';
 import type { ByteSums } from '../ports/byte-sums.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { SnapshotReference } from '../ports/link.ts';
@@ -50,6 +51,8 @@ export interface InstallerOptions {
   readonly table: CommandTable;
   readonly report: MachineReport;
   readonly accessClockMs: () => number;
+  /** Of the machine's memory. */
+  readonly toucher?: PageToucher;
   readonly clock: Clock;
   readonly logger: Logger;
   /** What adds up the bytes of one RDB file; without it that is done on this thread. */
@@ -235,7 +238,7 @@ export class StoredSnapshots implements SnapshotInstaller {
   }
 
   async #loadSumming({ facts, from, source }: Candidate, sums: ByteSums): Promise<Machine> {
-    const { table, report, accessClockMs, clock, logger } = this.#options;
+    const { table, report, accessClockMs, clock, logger, toucher } = this.#options;
     const startedMs = clock.monotonicMs();
     let sliceMs = startedMs;
     const breathe = async (): Promise<void> => {
@@ -243,7 +246,7 @@ export class StoredSnapshots implements SnapshotInstaller {
       await new Promise<void>((resolve) => clock.endOfTurn(resolve));
       sliceMs = clock.monotonicMs();
     };
-    const restore = new SnapshotRestore(table, report, accessClockMs, await source.sidecar(), { isSummedElsewhere: true });
+    const restore = new SnapshotRestore(table, report, accessClockMs, await source.sidecar(), { isSummedElsewhere: true, ...(toucher === undefined ? {} : { toucher }) });
     logger.info({ from, index: facts.index, megabytes: Math.round(restore.bytes / MiB) }, 'loading a snapshot');
     let bytes = 0;
     let reportedMs = startedMs;

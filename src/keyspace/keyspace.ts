@@ -5,6 +5,7 @@
 import { assert } from '../base/assert.ts';
 import { DATABASES_MAX } from '../base/limits.ts';
 import { Memory } from '../memory/allocator.ts';
+import type { PageToucher } from '../memory/page-toucher.ts';
 import { SEGMENT_SHIFT } from '../memory/segments.ts';
 import { AccessClock, type AccessPolicy } from './access.ts';
 import { Database } from './database.ts';
@@ -17,6 +18,8 @@ import { Encoding } from './types.ts';
 import { EVACUATE_FROM_START } from './value-kinds.ts';
 import { Zsets } from './zsets.ts';
 
+export type { PageToucher };
+
 export interface KeyspaceOptions {
   databases: number;
   /** 16 bytes, replicated. */
@@ -25,6 +28,8 @@ export interface KeyspaceOptions {
   memory?: Memory;
   /** Local access clock; never read by replicated code. */
   clockMs?: () => number;
+  /** Has memory touched ahead of its use. */
+  toucher?: PageToucher | undefined;
 }
 
 const INT_TEXT_BYTES = 24;
@@ -56,6 +61,7 @@ export class Keyspace {
     this.databases = options.databases;
     const access = new AccessClock(options.clockMs ?? (() => 0));
     this.#internals = new Internals(options.memory ?? new Memory(), options.hashKey, access);
+    if (options.toucher !== undefined) this.#internals.memory.touchAhead(options.toucher);
     this.hashes = new Hashes(this.#internals, this.#internals.fields);
     this.zsets = new Zsets(this.#internals);
     for (let i = 0; i < options.databases; i++) this.#internals.databases.push(new Database(i, this.#internals));

@@ -22,7 +22,7 @@ import type { ServerPort, SessionPort } from '../commands/ports.ts';
 import { publishedText, Publishing, type PublishedRecord } from '../commands/publishing.ts';
 import { isReplicatedSetting, isReplicatedSettingValue, ReplicatedSettings, REPLICATED_SETTING_NAMES } from '../commands/replicated-settings.ts';
 import type { CommandTable } from '../commands/table.ts';
-import { Keyspace } from '../keyspace/keyspace.ts';
+import { Keyspace, type PageToucher } from '../keyspace/keyspace.ts';
 import { settledVersion } from '../keyspace/versions.ts';
 import { Args } from '../resp/args.ts';
 import { parseMultibulk, parseRequestInto } from '../resp/decoder.ts';
@@ -93,6 +93,7 @@ export class Machine {
   /** For reads inside EXEC, which run on the client's node only and so must not draw from the replicated generator. */
   readonly #localRandom = new Prng(0x10ca1);
   readonly #accessClockMs: () => number;
+  readonly #toucher: PageToucher | undefined;
   /** The entry that is being applied, its term, and the record that comes next. */
   #open: Uint8Array | undefined;
   #openTerm = 0;
@@ -113,10 +114,12 @@ export class Machine {
   /** Write commands applied, by name: for INFO commandstats. */
   commandsApplied = 0;
 
-  constructor(table: CommandTable, report: MachineReport, accessClockMs: () => number) {
+  /** `toucher` is for the keyspace's memory, where there is one. */
+  constructor(table: CommandTable, report: MachineReport, accessClockMs: () => number, toucher?: PageToucher) {
     this.table = table;
     this.#report = report;
     this.#accessClockMs = accessClockMs;
+    this.#toucher = toucher;
   }
 
   get bootstrapped(): boolean {
@@ -250,7 +253,7 @@ export class Machine {
   #begin(databases: number, hashKey: Uint8Array, settings: MachineState['settings'], filled?: Keyspace): void {
     for (const [name, value] of settings) if (isReplicatedSetting(name)) this.settings[name] = value;
     this.#hashKey = hashKey;
-    const keyspace = filled ?? new Keyspace({ databases, hashKey, clockMs: this.#accessClockMs });
+    const keyspace = filled ?? new Keyspace({ databases, hashKey, clockMs: this.#accessClockMs, toucher: this.#toucher });
     this.#keyspace = keyspace;
     this.#context = new CommandContext(keyspace, this.settings, this.#args, this.#nullReply, this.#random);
     this.#context.mode = 'apply';

@@ -11,6 +11,7 @@
 // Contents of a new block are undefined. Metadata are typed arrays, outside the heap. Hot: indexes them directly.
 import { assert } from '../base/assert.ts';
 import { KiB, MiB } from '../base/limits.ts';
+import type { PageToucher } from './page-toucher.ts';
 import type { Handle, PageTable } from './segments.ts';
 import { CLASS_MASK, PageKind, PageRuns, runLength } from './page-runs.ts';
 import {
@@ -121,12 +122,17 @@ export class Memory {
     this.#pages = this.segments.pages;
   }
 
+  /** Has memory touched ahead of its use from now on. */
+  touchAhead(toucher: PageToucher): void {
+    this.#runs.toucher = toucher;
+  }
+
   /** Bytes of the blocks handed out, each counted by its size class or its pages. */
   get usedBytes(): number {
     return this.#counts[0]! + this.#counts[1]!;
   }
 
-  /** Bytes that the operating system backs for us: pages ever handed out, their tables, and buffers of big values. */
+  /** Bytes that the operating system backs for us: pages ever handed out or touched ahead, their tables, and buffers of big values. */
   get reservedBytes(): number {
     return this.#runs.reservedBytes + this.#counts[1]!;
   }
@@ -258,6 +264,7 @@ export class Memory {
    */
   beginEvacuation(): boolean {
     this.endEvacuation();
+    this.#runs.openAll();
     const plan = new EvacuationPlan(this.segments, this.#live, this.#slabs, this.#blocks);
     for (const segment of plan.choose()) {
       const table = this.#pages[segment]!;

@@ -1,5 +1,8 @@
 // Runs of 4 KiB pages inside segments. Owns the page tags and the bins of free runs. Runs tile a segment; no two free
-// runs touch. A segment that becomes one free run is released, but one is kept.
+// runs touch. A segment whose opened pages become one free run is released, but one is kept.
+//
+// A segment is opened from its start on. With a toucher that is done a part at a time, each once the toucher had it backed, some
+// MiB ahead of what is handed out; without one, or where that was too slow, at once. What is not opened is tagged as a run in use.
 //
 // Tag of a page: bits 0–1 kind.
 //   interior (0)  inside a run, not its first page; or the last page of a used run
@@ -9,8 +12,11 @@
 // Free runs are in doubly linked bins by length: exact below 32 pages, then four a doubling; those of a closed segment,
 // which is being evacuated, are in none.
 import { assert } from '../base/assert.ts';
+import { MiB } from '../base/limits.ts';
+import type { PageToucher } from './page-toucher.ts';
 import type { PageTable, Segments } from './segments.ts';
 import {
+  letGo,
   NO_PAGE,
   PAGE_BYTES,
   PAGE_MASK,
@@ -29,6 +35,11 @@ const EXACT_BINS = 32;
 const BINS = EXACT_BINS + 4 * 10;
 /** Free runs looked at in a bin whose runs may be too short, before going to the next bin. */
 const BIN_TRIES_MAX = 16;
+/** Opened at a time: a huge page of the operating system. */
+const PART_PAGES = (2 * MiB) / PAGE_BYTES;
+/** Free pages at the end of what is opened, below which the next part is touched: as much as is filled while that takes ten times as long as it should. */
+const AHEAD_PAGES = (4 * MiB) / PAGE_BYTES;
+const NO_SEGMENT = 0;
 
 function binOf(pages: number): number {
   if (pages < EXACT_BINS) return pages;
@@ -38,12 +49,27 @@ function binOf(pages: number): number {
 
 assert(binOf(SEGMENT_PAGES) < BINS, 'a whole segment has a bin');
 
+/** Pages that are being touched: [at, at + pages) of a segment. */
+interface Touch {
+  readonly segment: number;
+  readonly at: number;
+  readonly pages: number;
+  /** They are a run in use, for what is behind them was opened first. */
+  isPassed: boolean;
+  /** Of a segment that was released meanwhile. */
+  orphan: Uint8Array | undefined;
+}
+
 export class PageRuns {
   readonly segments: Segments;
-  /** Bytes of pages ever handed out in the segments that exist, and of their tables. */
+  /** Bytes of pages ever handed out or touched in the segments that exist, and of their tables. */
   reservedBytes = 0;
   /** 1 for each segment that is closed: nothing is allocated from it. */
   readonly closed = new Uint8Array(SEGMENTS_MAX);
+  toucher: PageToucher | undefined;
+  /** The segment that is opened part by part, until there is another. */
+  #growing = NO_SEGMENT;
+  #touch: Touch | undefined;
   readonly #bins = new Int32Array(BINS).fill(NO_PAGE);
   readonly #slabPages: Uint8Array;
   #emptySegments = 0;
@@ -58,20 +84,18 @@ export class PageRuns {
   allocate(pages: number): number {
     assert(pages > 0 && pages <= SEGMENT_PAGES, () => `a run of ${pages} pages fits in a segment`);
     let page = this.#findFree(pages);
-    if (page === NO_PAGE) page = this.#addSegment();
+    if (page === NO_PAGE) page = this.#grow(pages);
     const table = this.segments.pages[page >>> PAGE_SHIFT]!;
     const at = page & PAGE_MASK;
     const available = table.tag[at]! >>> 2;
-    if (available === SEGMENT_PAGES) this.#emptySegments--;
+    if (available === table.opened) this.#emptySegments--;
     this.#unlink(page >>> PAGE_SHIFT, table, at);
     if (available > pages) this.#putFree(page + pages, available - pages);
     table.tag[at + pages - 1] = PageKind.interior;
     table.tag[at] = PageKind.run | (pages << 2);
     table.pagesUsed += pages;
-    if (at + pages > table.touched) {
-      this.reservedBytes += (at + pages - table.touched) * PAGE_BYTES;
-      table.touched = at + pages;
-    }
+    this.#countTouched(table, at + pages);
+    if (this.toucher !== undefined) this.#lookAhead(this.toucher);
     return page;
   }
 
@@ -93,7 +117,7 @@ export class PageRuns {
       length += before;
       this.#unlink(segment, table, at);
     }
-    if (length === SEGMENT_PAGES) {
+    if (length === table.opened) {
       if (this.#emptySegments > 0 || this.closed[segment] === 1) {
         this.#release(segment);
         return;
@@ -105,7 +129,7 @@ export class PageRuns {
 
   /** Forgets everything, whatever is still in use. */
   reset(): void {
-    for (let i = 1; i < SEGMENTS_MAX; i++) if (this.segments.exists(i)) this.segments.release(i);
+    for (let i = 1; i < SEGMENTS_MAX; i++) if (this.segments.exists(i)) this.#release(i);
     this.#bins.fill(NO_PAGE);
     this.closed.fill(0);
     this.#emptySegments = 0;
@@ -130,19 +154,108 @@ export class PageRuns {
     }
   }
 
-  #addSegment(): number {
-    const segment = this.segments.add();
+  /** Opens all that is not, so that all pages of all segments are in runs. */
+  openAll(): void {
+    if (this.#growing === NO_SEGMENT) return;
+    this.#passTouch();
+    const { opened } = this.segments.pages[this.#growing]!;
+    if (opened < SEGMENT_PAGES) this.#open(this.#growing, SEGMENT_PAGES - opened);
+    this.#growing = NO_SEGMENT;
+  }
+
+  /** A free run of `pages` at least, where none is in the bins: its first page. */
+  #grow(pages: number): number {
+    this.#passTouch();
+    if (this.#growing === NO_SEGMENT || this.segments.pages[this.#growing]!.opened + pages > SEGMENT_PAGES) {
+      this.openAll();
+      this.#addSegment();
+    }
+    const left = SEGMENT_PAGES - this.segments.pages[this.#growing]!.opened;
+    this.#open(this.#growing, this.toucher === undefined ? left : Math.min(left, Math.max(pages, PART_PAGES)));
+    return this.#findFree(pages);
+  }
+
+  /** Has the next part touched, if what is opened will soon be full. */
+  #lookAhead(toucher: PageToucher): void {
+    if (this.#touch !== undefined || this.#growing === NO_SEGMENT) return;
+    let table = this.segments.pages[this.#growing]!;
+    const last = table.tag[table.opened - 1]!;
+    if ((last & 3) === PageKind.free && last >>> 2 >= AHEAD_PAGES) return;
+    if (table.opened === SEGMENT_PAGES) {
+      if (this.#emptySegments > 0) return;
+      table = this.#addSegment();
+    }
+    const at = table.opened;
+    const pages = Math.min(PART_PAGES, SEGMENT_PAGES - at);
+    this.#countTouched(table, at + pages);
+    const touch: Touch = { segment: this.#growing, at, pages, isPassed: false, orphan: undefined };
+    this.#touch = touch;
+    toucher.touch(this.segments.bytes[this.#growing]!, at * PAGE_BYTES, pages * PAGE_BYTES, () => this.#touched(touch));
+  }
+
+  #touched(touch: Touch): void {
+    if (this.#touch === touch) this.#touch = undefined;
+    if (touch.orphan !== undefined) letGo(touch.orphan);
+    else if (touch.isPassed) this.free((touch.segment << PAGE_SHIFT) | touch.at, touch.pages);
+    else this.#open(touch.segment, touch.pages);
+  }
+
+  /** What is being touched is in nobody's way any more. */
+  #passTouch(): void {
+    const touch = this.#touch;
+    if (touch === undefined || touch.isPassed) return;
+    const table = this.segments.pages[touch.segment]!;
+    assert(table.opened === touch.at, 'what is touched comes next');
+    touch.isPassed = true;
+    table.tag[touch.at] = PageKind.run | (touch.pages << 2);
+    table.pagesUsed += touch.pages;
+    this.#moveOpened(table, touch.pages);
+  }
+
+  #addSegment(): PageTable {
+    this.#growing = this.segments.add();
     this.reservedBytes += PAGE_TABLE_BYTES;
     this.#emptySegments++;
-    const page = segment << PAGE_SHIFT;
-    this.#putFree(page, SEGMENT_PAGES);
-    return page;
+    const table = this.segments.pages[this.#growing]!;
+    this.#moveOpened(table, 0);
+    return table;
+  }
+
+  /** Makes the next pages of a segment free. An empty one stays so. */
+  #open(segment: number, pages: number): void {
+    const table = this.segments.pages[segment]!;
+    let at = table.opened;
+    let length = pages;
+    if (at > 0 && (table.tag[at - 1]! & 3) === PageKind.free) {
+      const before = table.tag[at - 1]! >>> 2;
+      at -= before;
+      length += before;
+      this.#unlink(segment, table, at);
+    }
+    this.#moveOpened(table, pages);
+    this.#putFree((segment << PAGE_SHIFT) | at, length);
+  }
+
+  #moveOpened(table: PageTable, pages: number): void {
+    table.opened += pages;
+    if (table.opened < SEGMENT_PAGES) table.tag[table.opened] = PageKind.run | ((SEGMENT_PAGES - table.opened) << 2);
+  }
+
+  #countTouched(table: PageTable, pages: number): void {
+    if (pages <= table.touched) return;
+    this.reservedBytes += (pages - table.touched) * PAGE_BYTES;
+    table.touched = pages;
   }
 
   #release(segment: number): void {
     this.reservedBytes -= PAGE_TABLE_BYTES + this.segments.pages[segment]!.touched * PAGE_BYTES;
     this.closed[segment] = 0;
-    this.segments.release(segment);
+    if (this.#growing === segment) this.#growing = NO_SEGMENT;
+    const bytes = this.segments.release(segment);
+    if (this.#touch?.segment === segment) {
+      this.#touch.orphan = bytes;
+      this.#touch = undefined;
+    } else letGo(bytes);
   }
 
   #findFree(pages: number): number {

@@ -41,8 +41,10 @@ export class PageTable {
   readonly used: Uint16Array;
   readonly fresh: Uint16Array;
   readonly freeHead: Uint16Array;
-  /** Pages [0, touched) have been handed out at some time, so the operating system backs them. */
+  /** Pages [0, touched) have been handed out or touched at some time, so the operating system backs them. */
   touched = 0;
+  /** Pages [0, opened) are in runs, in use or free: see page-runs.ts. */
+  opened = 0;
   /** Pages in use: of slabs and runs. */
   pagesUsed = 0;
 
@@ -60,6 +62,14 @@ export const PAGE_TABLE_BYTES = SEGMENT_PAGES * 18;
 const NO_PAGES = new PageTable(0);
 
 const newSegment = () => ({ buffer: new ArrayBuffer(SEGMENT_BYTES), pages: new PageTable(SEGMENT_PAGES) });
+
+/** Gives the memory of a released segment back. Views of it that anybody has kept are empty from now on. */
+export function letGo(bytes: Uint8Array): void {
+  const { buffer } = bytes;
+  // The garbage collector alone gives memory back, and of old objects it does so only in major collections, which may not come
+  // for long. Moved to a young object, the memory goes with the next minor one.
+  structuredClone(buffer, { transfer: [buffer as ArrayBuffer] });
+}
 
 export class Segments {
   readonly bytes: Uint8Array[] = [];
@@ -103,18 +113,16 @@ export class Segments {
     return number;
   }
 
-  /** Views of it that anybody has kept are empty from now on. */
-  release(number: number): void {
+  /** The segment is no more. Its bytes are the caller's, to give to `letGo` when nothing writes to them any more. */
+  release(number: number): Uint8Array {
     assert(this.words[number] !== NO_WORDS, () => `segment ${number} exists`);
-    const { buffer } = this.bytes[number]!;
-    // The garbage collector alone gives memory back, and of old objects it does so only in major collections, which may not come
-    // for long. Moved to a young object, the memory goes with the next minor one.
-    structuredClone(buffer, { transfer: [buffer as ArrayBuffer] });
+    const bytes = this.bytes[number]!;
     this.bytes[number] = NO_BYTES;
     this.words[number] = NO_WORDS;
     this.doubles[number] = NO_DOUBLES;
     this.pages[number] = NO_PAGES;
     this.count--;
+    return bytes;
   }
 
   /** Numbers of all segments that exist are below this. */

@@ -12,6 +12,7 @@ import { type Database, EMBSTR_BYTES_MAX, type Handle } from '../keyspace/databa
 import { Encoding } from '../keyspace/types.ts';
 import { settledVersion, VERSION_BUCKETS } from '../keyspace/versions.ts';
 import { digestText, Machine, MACHINE_VERSION, type MachineReport } from '../machine/machine.ts';
+import type { PageToucher } from '../memory/page-toucher.ts';
 import { RdbError } from './rdb-error.ts';
 import { CHECKSUM_BYTES } from './rdb-format.ts';
 import { RdbReader, type RdbReport, WRONG_CHECKSUM } from './rdb-reader.ts';
@@ -120,6 +121,8 @@ export class SnapshotWriter {
 export interface RestoreOptions {
   /** The caller adds up the CRC of the RDB file, and gives it at the end. */
   readonly isSummedElsewhere: boolean;
+  /** Of the machine's memory. */
+  readonly toucher?: PageToucher;
 }
 
 /** Makes a machine of a snapshot: the sidecar first, then the RDB file in chunks, then `end`. */
@@ -140,7 +143,7 @@ export class SnapshotRestore {
     }
     // Access clocks are of seconds: while keys are loaded, one look at the clock does for a chunk.
     const loading = this.#loading;
-    this.#machine = new Machine(table, report, () => loading.ms ?? accessClockMs());
+    this.#machine = new Machine(table, report, () => loading.ms ?? accessClockMs(), options.toucher);
     this.#machine.restore(this.#sidecar.state);
     this.#accessClockMs = accessClockMs;
     this.#isSummedElsewhere = options.isSummedElsewhere;

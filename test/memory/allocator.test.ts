@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
 import { BIG_BYTES, BLOCK_BYTES_MAX, Memory } from '../../src/memory/allocator.ts';
-import { SEGMENT_BYTES, SEGMENT_SHIFT, UNIT_MASK } from '../../src/memory/segments.ts';
+import { PAGE_BYTES, PAGE_TABLE_BYTES, SEGMENT_BYTES, SEGMENT_SHIFT, UNIT_MASK } from '../../src/memory/segments.ts';
+import type { PageToucher } from '../../src/memory/page-toucher.ts';
 
 interface Block {
   handle: number;
@@ -29,6 +30,31 @@ function randomSize(random: Prng): number {
   if (kind < 85) return random.between(1, 5000);
   if (kind < 97) return random.between(1, 70_000);
   return random.between(1, 3_000_000);
+}
+
+/** What it is given it overwrites until it says that it is done, as a kernel that is slow may. */
+class SlowToucher implements PageToucher {
+  readonly open: { readonly range: Uint8Array; readonly done: () => void }[] = [];
+  asked = 0;
+
+  touch(bytes: Uint8Array, start: number, length: number, done: () => void): void {
+    this.asked++;
+    this.open.push({ range: bytes.subarray(start, start + length), done });
+  }
+
+  finish(): void {
+    const touch = this.open.shift();
+    if (touch === undefined) return;
+    touch.range.fill(0);
+    touch.done();
+  }
+}
+
+/** Of all pages of the segments that exist: the bytes that were handed out or touched. */
+function touchedBytes(memory: Memory): number {
+  let bytes = 0;
+  for (let i = 1; i < memory.segments.limit; i++) bytes += memory.segments.exists(i) ? PAGE_TABLE_BYTES + memory.segments.pages[i]!.touched * PAGE_BYTES : 0;
+  return bytes;
 }
 
 const seeds = [1, Math.floor(Math.random() * 2 ** 32)];
@@ -77,6 +103,95 @@ describe('allocator', () => {
       for (const half of halves) memory.free(half);
     }
   }, 60_000);
+
+  test.each(seeds)('memory that is touched ahead is nobody else\'s meanwhile, and all of it comes back (seed %i)', (seed) => {
+    const random = new Prng(seed);
+    for (let round = 0; round < 6; round++) {
+      const memory = new Memory();
+      const toucher = new SlowToucher();
+      memory.touchAhead(toucher);
+      const promptness = random.below(3) === 0 ? 0.0001 : 0.02;
+      const blocks: Block[] = [];
+      for (let i = 0; i < 30_000; i++) {
+        if (random.chance(promptness)) toucher.finish();
+        if (random.chance(0.0001)) memory.beginEvacuation();
+        if (random.chance(0.00005)) {
+          memory.reset();
+          blocks.length = 0;
+        }
+        const isGrowing = Math.floor(i / 5000) % 2 === 0;
+        if (random.chance(isGrowing ? 0.8 : 0.15)) {
+          const block = { handle: memory.allocate(randomSize(random)), bytes: 0, mark: random.uint32() };
+          mark(memory, block);
+          blocks.push(block);
+        } else if (blocks.length > 0) {
+          const at = random.below(blocks.length);
+          const block = blocks[at]!;
+          blocks[at] = blocks.at(-1)!;
+          blocks.pop();
+          if (!intact(memory, block)) expect.fail(`seed ${seed}: a block was overwritten`);
+          memory.free(block.handle);
+        }
+      }
+      memory.endEvacuation();
+      expect(memory.reservedBytes, `seed ${seed}`).toBe(touchedBytes(memory));
+      for (const block of blocks) {
+        if (!intact(memory, block)) expect.fail(`seed ${seed}: a block was overwritten`);
+        memory.free(block.handle);
+        if (random.chance(promptness)) toucher.finish();
+      }
+      while (toucher.open.length > 0) toucher.finish();
+      expect(toucher.asked, `seed ${seed}`).toBeGreaterThan(0);
+      expect(memory.usedBytes, `seed ${seed}`).toBe(0);
+      expect(memory.segments.count, `seed ${seed}`).toBeLessThanOrEqual(1);
+      expect(memory.reservedBytes, `seed ${seed}`).toBe(touchedBytes(memory));
+    }
+  }, 60_000);
+
+  test('growth at a pace that the toucher keeps up with is all in touched memory; none of it waits otherwise', () => {
+    const memory = new Memory();
+    const toucher = new SlowToucher();
+    memory.touchAhead(toucher);
+    const ranges: Uint8Array[] = [];
+    let untouched = 0;
+    for (let i = 0; i < (3 * SEGMENT_BYTES) / 16_384; i++) {
+      const handle = memory.allocate(16_384);
+      const at = (handle & UNIT_MASK) * 8;
+      const { buffer } = memory.bytes[handle >>> SEGMENT_SHIFT]!;
+      if (!ranges.some((range) => range.buffer === buffer && range.byteOffset <= at && at + 16_384 <= range.byteOffset + range.byteLength)) untouched++;
+      if (i % 32 === 0) {
+        const range = toucher.open[0]?.range;
+        toucher.finish();
+        const last = ranges.at(-1);
+        if (range === undefined) continue;
+        if (last !== undefined && last.buffer === range.buffer && last.byteOffset + last.byteLength === range.byteOffset) {
+          ranges[ranges.length - 1] = new Uint8Array(last.buffer, last.byteOffset, last.byteLength + range.byteLength);
+        } else ranges.push(range);
+      }
+    }
+    // The first part came before anybody could have foreseen it.
+    expect(untouched * 16_384).toBeLessThanOrEqual(2 * 1024 * 1024);
+    while (toucher.open.length > 0) toucher.open.pop();
+    for (let i = 0; i < SEGMENT_BYTES / 16_384; i++) memory.allocate(16_384);
+    expect(memory.usedBytes).toBe(4 * SEGMENT_BYTES);
+  });
+
+  test('a segment that goes while it is being touched keeps its memory until that is done', () => {
+    const memory = new Memory();
+    const toucher = new SlowToucher();
+    memory.touchAhead(toucher);
+    memory.allocate(1000);
+    expect(toucher.open).toHaveLength(1);
+    const { buffer } = memory.bytes[1]!;
+    memory.reset();
+    expect(buffer.byteLength).toBe(SEGMENT_BYTES);
+    memory.allocate(1000);
+    expect(memory.bytes[1]!.buffer).not.toBe(buffer);
+    toucher.finish();
+    expect(buffer.byteLength).toBe(0);
+    toucher.finish();
+    expect(memory.bytes[1]!.buffer.byteLength).toBe(SEGMENT_BYTES);
+  });
 
   test('a big value counts as far as it is used', () => {
     const memory = new Memory();
