@@ -26,15 +26,17 @@ export async function benchRestart(options) {
     process.stderr.write(`loading ${keys} keys\n`);
     const cases = { 'nothing: a new node': { readyMs: emptyMs, logBytes: folderBytes(node.logFolder) } };
     await loadStrings(node, keys);
-    cases['whole log'] = await restarts(node, keys, repeats, false);
+    Object.assign(cases, await alternately(repeats, { 'whole log': () => restart(node, keys, false) }));
     const made = await takeSnapshot(node, keys);
-    cases['snapshot and the log behind it'] = await restarts(node, keys, repeats, false);
-    cases['the same, its snapshotter beside it'] = await restarts(node, keys, repeats, true);
     const rdb = path.join(place.folder, 'redis/dump.rdb');
     const redis = place.redis('redis');
     node.exportRdb(rdb);
     await node.kill();
-    cases['redis-server, the same RDB'] = await redisRestarts(redis, keys, repeats);
+    Object.assign(cases, await alternately(repeats, {
+      'snapshot and the log behind it': () => restart(node, keys, false),
+      'the same, its snapshotter beside it': () => restart(node, keys, true),
+      'redis-server, the same RDB': () => restartRedis(redis, keys),
+    }));
     report(options, cases, made, fs.statSync(rdb).size);
   } finally {
     await place.close();
@@ -53,32 +55,35 @@ async function takeSnapshot(node, keys) {
   return made;
 }
 
-async function restarts(node, keys, repeats, snapshotter) {
-  const runs = [];
-  for (let i = 0; i < repeats; i++) {
-    await node.kill();
-    const logBytes = folderBytes(node.logFolder);
-    const readyMs = await node.start({ snapshotter });
-    await expectCount(node, keys, 'DBSIZE');
-    const loaded = node.logged('the snapshot is loaded');
-    runs.push({ readyMs, logBytes, ...(loaded === undefined ? {} : { loadMs: loaded.seconds * 1000 }) });
-    process.stderr.write(`ready after ${Math.round(readyMs)} ms\n`);
+/** The cases in turn, `rounds` times: medians of each. */
+async function alternately(rounds, cases) {
+  const runs = Object.fromEntries(Object.keys(cases).map((name) => [name, []]));
+  for (let round = 0; round < rounds; round++) {
+    for (const [name, run] of Object.entries(cases)) {
+      runs[name].push(await run());
+      process.stderr.write(`${name}: ready after ${Math.round(runs[name].at(-1).readyMs)} ms\n`);
+    }
   }
-  return mediansOf(runs);
+  return Object.fromEntries(Object.entries(runs).map(([name, list]) => [name, mediansOf(list)]));
 }
 
-async function redisRestarts(server, keys, repeats) {
-  const runs = [];
-  for (let i = 0; i < repeats; i++) {
-    const readyMs = await server.start();
-    await expectCount(server, keys, 'DBSIZE');
-    const seconds = /DB loaded from disk: ([\d.]+) seconds/.exec(fs.readFileSync(server.logFile, 'utf8'))?.[1];
-    if (seconds === undefined) throw new Error('redis-server does not say how long it loaded');
-    runs.push({ readyMs, loadMs: Number(seconds) * 1000 });
-    await server.kill();
-    process.stderr.write(`redis-server: ready after ${Math.round(readyMs)} ms\n`);
-  }
-  return mediansOf(runs);
+async function restart(node, keys, snapshotter) {
+  await node.kill();
+  const logBytes = folderBytes(node.logFolder);
+  const readyMs = await node.start({ snapshotter });
+  await expectCount(node, keys, 'DBSIZE');
+  const loaded = node.logged('the snapshot is loaded');
+  await node.kill();
+  return { readyMs, logBytes, ...(loaded === undefined ? {} : { loadMs: loaded.seconds * 1000 }) };
+}
+
+async function restartRedis(server, keys) {
+  const readyMs = await server.start();
+  await expectCount(server, keys, 'DBSIZE');
+  const seconds = /DB loaded from disk: ([\d.]+) seconds/.exec(fs.readFileSync(server.logFile, 'utf8'))?.[1];
+  if (seconds === undefined) throw new Error('redis-server does not say how long it loaded');
+  await server.kill();
+  return { readyMs, loadMs: Number(seconds) * 1000 };
 }
 
 const mediansOf = (runs) => Object.fromEntries(Object.keys(runs[0]).map((field) => [field, median(runs.map((run) => run[field]))]));
@@ -86,7 +91,7 @@ const mediansOf = (runs) => Object.fromEntries(Object.keys(runs[0]).map((field) 
 function report(options, cases, made, rdbBytes) {
   const { keys, repeats } = options;
   const ofRedis = (row) => row.readyMs / cases['redis-server, the same RDB'].readyMs;
-  console.log(`${keys} keys of 20 B with 100 B, ${fixed(rdbBytes / 1e6, 1)} MB as RDB; killed and started again, medians of ${repeats}\n`);
+  console.log(`${keys} keys of 20 B with 100 B, ${fixed(rdbBytes / 1e6, 1)} MB as RDB; killed and started again in turn, medians of ${repeats}\n`);
   printTable(
     ['restart from', '', 'ready after s', 'of redis-server', 'loading s', 'log on disk MB'],
     Object.entries(cases).map(([name, row]) => [
