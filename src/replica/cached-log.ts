@@ -7,7 +7,7 @@
 //   answer to an observer that is on its way.
 import { EntryKind, entryIndex, entryKind, entryTerm } from '../base/entry.ts';
 import { must } from '../base/assert.ts';
-import { LOG_CACHE_ALONE_BYTES, LOG_CACHE_BYTES } from '../base/limits.ts';
+import { LOG_CACHE_ALONE_BYTES, LOG_CACHE_BYTES, LOG_READ_BYTES_MAX } from '../base/limits.ts';
 import type { LogBase } from '../base/log-base.ts';
 import type { HardState, LogAppend, LogStore } from '../ports/log-store.ts';
 import type { Entry, RaftStorage } from '../raft/types.ts';
@@ -67,13 +67,13 @@ export class CachedLog implements RaftStorage {
   }
 
   entries(from: number, to: number, bytesMax: number): readonly Entry[] {
-    const entries = this.look(from, to, bytesMax);
+    const entries = this.look(from, to, this.#boundFor(from, bytesMax));
     this.#share(entries);
     return entries;
   }
 
   lend(from: number, to: number, bytesMax: number): Loan {
-    const entries = this.look(from, to, bytesMax);
+    const entries = this.look(from, to, this.#boundFor(from, bytesMax));
     const range = { first: from, last: from + entries.length - 1 };
     this.#loans.add(range);
     return { entries, end: () => void this.#loans.delete(range) };
@@ -81,10 +81,8 @@ export class CachedLog implements RaftStorage {
 
   /** The same, for who keeps none of them. */
   look(from: number, to: number, bytesMax: number): readonly Entry[] {
-    const first = this.#cache[this.#head];
-    if (first === undefined || from < first.index) {
-      return this.#store.read(from, to, bytesMax).map(entryOf);
-    }
+    if (!this.#has(from)) return this.#store.read(from, to, bytesMax).map(entryOf);
+    const first = must(this.#cache[this.#head]);
     const result: Entry[] = [];
     let bytes = 0;
     const base = this.#head - first.index;
@@ -96,6 +94,17 @@ export class CachedLog implements RaftStorage {
       result.push(entry);
     }
     return result;
+  }
+
+  /** False: it is read from disk, or there is none. */
+  #has(index: number): boolean {
+    const first = this.#cache[this.#head];
+    return first !== undefined && index >= first.index;
+  }
+
+  /** What others are sent is read a little at a time: a MiB held this thread for up to 20 ms. */
+  #boundFor(from: number, bytesMax: number): number {
+    return this.#has(from) ? bytesMax : Math.min(bytesMax, LOG_READ_BYTES_MAX);
   }
 
   append(append: LogAppend, entries: readonly Entry[], done: (error?: Error) => void): void {

@@ -1,10 +1,31 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { EntryKind, makeEntry, sealEntry } from '../../src/base/entry.ts';
-import { LOG_CACHE_ALONE_BYTES } from '../../src/base/limits.ts';
+import { LOG_CACHE_ALONE_BYTES, LOG_READ_BYTES_MAX } from '../../src/base/limits.ts';
 import { CachedLog, entryOf } from '../../src/replica/cached-log.ts';
 import type { Entry } from '../../src/raft/types.ts';
 import { MemoryStore } from './one-consensus.ts';
 import { StepClock } from './step-clock.ts';
+
+test('others are read for a little at a time, from disk; all that is in the cache they get at once', () => {
+  const clock = new StepClock();
+  const log = new CachedLog(new MemoryStore(clock), () => ({ isSingleVoter: true, configuration: { members: [1] } }), () => undefined);
+  const bytesOf = (entries: readonly Entry[]): number => entries.reduce((sum, { bytes }) => sum + bytes.length, 0);
+  const small = Math.ceil((3 * LOG_CACHE_ALONE_BYTES) / 10_000);
+  for (let index = 1; index <= 10_000; index++) {
+    const bytes = makeEntry(EntryKind.commands, 1, 1, index, new Uint8Array(small));
+    sealEntry(bytes, 1, index, index);
+    log.append({ entries: [bytes] }, [entryOf(bytes)], () => undefined);
+    clock.pass(1);
+  }
+  const MiB = 1024 * 1024;
+  for (const given of [log.entries(1, 10_000, MiB), log.lend(1, 10_000, MiB).entries]) {
+    expect(given[0]!.index).toBe(1);
+    expect(bytesOf(given)).toBeLessThanOrEqual(LOG_READ_BYTES_MAX);
+    expect(bytesOf(given)).toBeGreaterThan(LOG_READ_BYTES_MAX / 2);
+  }
+  expect(bytesOf(log.look(1, 10_000, MiB))).toBeGreaterThan(LOG_READ_BYTES_MAX * 2);
+  expect(bytesOf(log.entries(8000, 10_000, MiB))).toBeGreaterThan(LOG_READ_BYTES_MAX * 2);
+});
 
 /** One has room in the cache of a node alone, two have not. */
 const RECORD_BYTES = Math.ceil((LOG_CACHE_ALONE_BYTES * 2) / 3);
