@@ -193,6 +193,7 @@ export class PeerLogFeed implements LogFeed {
     this.#failures.set(keyOf(member), failure);
     this.#next++;
     if (!this.#members.every((one) => this.#failures.has(keyOf(one)))) return;
+    for (const key of this.#failures.keys()) if (!this.#members.some((one) => keyOf(one) === key)) this.#failures.delete(key);
     const last = this.#last('cut') ?? this.#last('refused');
     if (last !== undefined) {
       // The reader looks there for where the log begins.

@@ -5,16 +5,16 @@
 // What must hold: only the session of this very process is touched, which it leads: not the shell that it was started from.
 import fs from 'node:fs';
 
-/** A third of what a usual one gets where both want all. Far lower, and beside others that are never idle it gets nowhere. */
+/** A third of what one of 0 gets where both want all. Far lower, and beside others that are never idle it gets nowhere. */
 const LOWERED = 5;
-const USUAL = 0;
 /** Of /proc/self/stat, counted from the state, which follows the name: the session. */
 const FIELD_SESSION = 3;
 
 export class SessionPriority {
   readonly #proc: string;
   readonly #pid: number;
-  #isLowered = false;
+  /** What it was before it was lowered; undefined while it is not. */
+  #before: number | undefined;
 
   /** Both are for tests. */
   constructor(proc = '/proc/self', pid = process.pid) {
@@ -24,14 +24,16 @@ export class SessionPriority {
 
   /** Others go first from now on. False where the machine has no such thing. */
   lower(): boolean {
-    this.#isLowered = this.#leadsSession && this.#set(LOWERED);
-    return this.#isLowered;
+    const before = this.#leadsSession ? this.#nice : undefined;
+    if (before === undefined || before >= LOWERED || !this.#set(LOWERED)) return false;
+    this.#before = before;
+    return true;
   }
 
   /** As it was. False where that has to be tried again. */
   restore(): boolean {
-    if (this.#isLowered && this.#set(USUAL)) this.#isLowered = false;
-    return !this.#isLowered;
+    if (this.#before !== undefined && this.#set(this.#before)) this.#before = undefined;
+    return this.#before === undefined;
   }
 
   get #leadsSession(): boolean {
@@ -40,6 +42,16 @@ export class SessionPriority {
       return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[FIELD_SESSION]) === this.#pid;
     } catch {
       return false;
+    }
+  }
+
+  /** As in "/autogroup-12 nice 0". */
+  get #nice(): number | undefined {
+    try {
+      const text = / nice (-?\d+)\s*$/.exec(fs.readFileSync(`${this.#proc}/autogroup`, 'latin1'))?.[1];
+      return text === undefined ? undefined : Number(text);
+    } catch {
+      return undefined;
     }
   }
 

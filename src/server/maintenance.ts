@@ -90,7 +90,7 @@ export class Maintenance {
     if (!isFull && this.activeExpire && !this.#expiring) this.#expireCycle(machine.keyspace);
     // A snapshot is what a full log waits for. Whoever asks for checkpoints without end gets so many.
     const isWanted = nowMs - this.#lastCheckpointMs >= WANTED_CHECKPOINT_MS && this.#wantsCheckpoint();
-    if (isWanted || (!isFull && this.#isCheckpointDue(nowMs))) this.#checkpoint(nowMs);
+    if (isWanted || this.#isCheckpointDue(nowMs, isFull)) this.#checkpoint(nowMs);
   }
 
   /** Frees what was flushed or removed, for a moment, and sees to it that it goes on while there is more. */
@@ -251,7 +251,9 @@ export class Maintenance {
     return best;
   }
 
-  #isCheckpointDue(nowMs: number): boolean {
+  /** Of a full log one a minute, whatever else is in it: a snapshot is published, and the log cut, only after the checkpoint behind its own. */
+  #isCheckpointDue(nowMs: number, isFull: boolean): boolean {
+    if (isFull) return nowMs - this.#lastCheckpointMs >= CHECKPOINT_MS;
     const { machine } = this.#engine;
     const since = machine.appliedIndex - machine.lastCheckpointIndex;
     return since >= CHECKPOINT_ENTRIES || (since > 1 && nowMs - this.#lastCheckpointMs >= CHECKPOINT_MS);

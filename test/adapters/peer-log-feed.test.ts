@@ -267,6 +267,33 @@ describe('a log feed over the peer port', () => {
     await new Reader(feed, 11).reaches(20);
   });
 
+  test('what a member said that is none any more ends nothing', async () => {
+    const cut = new MemoryFeedLog().grow(20);
+    cut.firstIndex = 11;
+    const gone = await new Member(cut, 1).start();
+    const port = await freePort();
+    let members: { port: number }[] = [gone, { port }];
+    const failures: string[] = [];
+    const logger: Logger = {
+      ...silent,
+      warn: (fields) => {
+        failures.push(JSON.stringify(fields));
+        members = [{ port }];
+      },
+    };
+    const lost: string[] = [];
+    logger.debug = (fields) => void lost.push(JSON.stringify(fields));
+    const reader = new Reader(feedOf([], { logger, members: () => members.map((one) => ({ name: `m${one.port}`, host: '127.0.0.1', port: one.port })) }), 5);
+    await until(() => lost.length >= 3 || reader.ended, 'the other member being tried again and again');
+    expect(reader.error).toBeUndefined();
+    expect(failures).toHaveLength(1);
+    expect(failures[0]).toContain('no longer in the log of n1');
+    const late = new Member(new MemoryFeedLog().grow(20), 2);
+    late.port = port;
+    await late.start();
+    await reader.reaches(20);
+  });
+
   test('a wrong secret and another cluster are refused, by both sides, without an entry', async () => {
     const member = await new Member(new MemoryFeedLog().grow(5), 1).start();
     const wrong = await new Reader(feedOf([member], { clusterSecret: 'another long secret altogether' }), 1).fails();

@@ -7,30 +7,40 @@ import { tempDir } from './temp-dir.ts';
 const PID = 4711;
 
 /** As /proc has it, of a process with a name that is hard to read, in this session. */
-function procOf(session: number, autogroup = true): string {
+function procOf(session: number, autogroup = '/autogroup-12 nice 0\n'): string {
   const dir = tempDir();
   fs.writeFileSync(join(dir, 'stat'), `${PID} (a ) b) S 1 ${PID} ${session} 0 -1 4194304`);
-  if (autogroup) fs.writeFileSync(join(dir, 'autogroup'), '');
+  if (autogroup !== '') fs.writeFileSync(join(dir, 'autogroup'), autogroup);
   return dir;
 }
 
 describe('the priority of a session', () => {
-  test('is lowered and raised again', () => {
-    const proc = procOf(PID);
+  test.each([0, -3, 4])('is lowered and raised again to %i, where it was', (before) => {
+    const proc = procOf(PID, `/autogroup-12 nice ${before}\n`);
+    const text = () => fs.readFileSync(join(proc, 'autogroup'), 'utf8');
+    // The kernel takes a number and shows a line; this file is what was written last over it.
+    const wrote = (nice: number) => expect(text().startsWith(String(nice))).toBe(true);
     const priority = new SessionPriority(proc, PID);
     expect(priority.restore()).toBe(true);
-    expect(fs.readFileSync(join(proc, 'autogroup'), 'utf8')).toBe('');
+    expect(text()).toBe(`/autogroup-12 nice ${before}\n`);
     expect(priority.lower()).toBe(true);
-    expect(fs.readFileSync(join(proc, 'autogroup'), 'utf8')).toBe('5');
+    wrote(5);
     expect(priority.restore()).toBe(true);
-    expect(fs.readFileSync(join(proc, 'autogroup'), 'utf8')).toMatch(/^0/);
+    wrote(before);
+    const raised = text();
+    expect(priority.restore()).toBe(true);
+    expect(text()).toBe(raised);
   });
 
-  test('is left alone where this process does not lead its session, or the machine has no such thing', () => {
+  test('is left alone where this process does not lead its session, the machine has no such thing, or it is as low', () => {
     const shell = procOf(PID - 1);
-    expect(new SessionPriority(shell, PID).lower()).toBe(false);
-    expect(fs.readFileSync(join(shell, 'autogroup'), 'utf8')).toBe('');
-    const other = procOf(PID, false);
+    const low = procOf(PID, '/autogroup-12 nice 7\n');
+    for (const proc of [shell, low]) {
+      const before = fs.readFileSync(join(proc, 'autogroup'), 'utf8');
+      expect(new SessionPriority(proc, PID).lower()).toBe(false);
+      expect(fs.readFileSync(join(proc, 'autogroup'), 'utf8')).toBe(before);
+    }
+    const other = procOf(PID, '');
     expect(new SessionPriority(other, PID).lower()).toBe(false);
     expect(fs.existsSync(join(other, 'autogroup'))).toBe(false);
     expect(new SessionPriority(join(other, 'none'), PID).lower()).toBe(false);

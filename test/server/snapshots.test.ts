@@ -300,6 +300,22 @@ test('a checkpoint is logged also where the log is full; not by a follower, nor 
   expect(proposedKinds(follower)).toEqual([]);
 });
 
+test('a full log gets a checkpoint a minute, also if what the snapshotter waits for was not heard', () => {
+  const node = ManualNode.leader(...STORE);
+  node.tell({ type: 'log-room', isFull: true });
+  const confirmed = new Set<number>();
+  let checkpoints = 0;
+  for (let second = 0; second < 240; second++) {
+    node.clock.pass(1000);
+    checkpoints += proposedKinds(node).length;
+    node.commitAll();
+    confirmed.add(node.machine.confirmedIndex);
+  }
+  expect(checkpoints).toBeGreaterThanOrEqual(3);
+  expect(checkpoints).toBeLessThanOrEqual(5);
+  expect(confirmed.size).toBeGreaterThanOrEqual(3);
+});
+
 test('whoever asks for checkpoints without end gets ten a second at most, however often the server looks', () => {
   const node = ManualNode.leader(...STORE, '--hz', '500');
   const client = node.connect();
