@@ -1,6 +1,6 @@
 // How much of the machine's CPUs this process gets beside others. Linux shares them out among sessions first where it groups tasks so
 // (kernel.sched_autogroup_enabled), and by the priority of threads only within one, so a thread's own priority says nothing to
-// the processes of other services. That of a session may be lowered and raised again without any right; a thread's may only be lowered.
+// the processes of other services. That of a session may be lowered and raised again to 0 without any right; a thread's may only be lowered.
 //
 // What must hold: only the session of this very process is touched, which it leads: not the shell that it was started from.
 import fs from 'node:fs';
@@ -25,7 +25,7 @@ export class SessionPriority {
   /** Others go first from now on. False where the machine has no such thing. */
   lower(): boolean {
     const before = this.#leadsSession ? this.#nice : undefined;
-    if (before === undefined || before >= LOWERED || !this.#set(LOWERED)) return false;
+    if (before === undefined || before < 0 || before >= LOWERED || !this.#set(LOWERED)) return false;
     this.#before = before;
     return true;
   }

@@ -178,9 +178,10 @@ class SegmentedLog implements WalLog {
     let bytes = 0;
     const reader = new SegmentReader(from === to ? ENTRY_HEADER_BYTES : Math.min(bytesMax, READ_BYTES));
     for (let index = from; index <= to; index++) {
-      const entry = this.#pending.get(index) ?? readEntry(reader, this.#places.find(index), index);
+      const bytesLeft = entries.length === 0 ? ENTRY_BYTES_MAX : bytesMax - bytes;
+      const entry = this.#pending.get(index) ?? readEntry(reader, this.#places.find(index), index, bytesLeft);
+      if (entry === undefined || entry.length > bytesLeft) break;
       bytes += entry.length;
-      if (bytes > bytesMax && entries.length > 0) break;
       entries.push(entry);
     }
     return entries;
@@ -400,17 +401,17 @@ class SegmentedLog implements WalLog {
   }
 }
 
-/** The entry at `index` in a buffer of its own, checked. */
-function readEntry(reader: SegmentReader, { segment, offset }: EntryPlace, index: number): Uint8Array {
-  const view = (length: number): Uint8Array => {
-    const bytes = reader.bytes(segment, offset, length);
+/** The entry at `index` in a buffer of its own, checked; undefined, and not read, if it is longer than `bytesMax`. */
+function readEntry(reader: SegmentReader, { segment, offset }: EntryPlace, index: number, bytesMax: number): Uint8Array | undefined {
+  const whole = (bytes: Uint8Array, length: number): Uint8Array => {
     if (bytes.length < length) throw damaged(segment.path, `it ends at byte ${offset + bytes.length}`);
     return bytes;
   };
   try {
-    const length = ENTRY_HEADER_BYTES + entryRecordBytes(view(ENTRY_HEADER_BYTES));
+    const length = ENTRY_HEADER_BYTES + entryRecordBytes(whole(reader.peek(segment, offset, ENTRY_HEADER_BYTES), ENTRY_HEADER_BYTES));
     if (length > ENTRY_BYTES_MAX) throw damaged(segment.path, `entry at index ${index}: its header says ${length} bytes`);
-    const entry = copyBytes(view(length));
+    if (length > bytesMax) return undefined;
+    const entry = copyBytes(whole(reader.bytes(segment, offset, length), length));
     const fault = entryFault(entry) ?? (entryIndex(entry) === index ? undefined : `its header says index ${entryIndex(entry)}`);
     if (fault !== undefined) throw damaged(segment.path, `entry at index ${index}: ${fault}`);
     return entry;

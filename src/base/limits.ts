@@ -32,7 +32,7 @@ export const APPLY_WINDOW_BYTES = 64 * MiB;
 export const LOG_DISK_BYTES_MIN = 64 * MiB;
 /** Recent entries kept in memory by the consensus thread: what a follower that keeps up may still ask for. Those further behind are read from disk. */
 export const LOG_CACHE_BYTES = 16 * MiB;
-/** Entry bytes that are read from disk at a time for somebody who is further behind, unless the first entry alone is larger: all others wait meanwhile. */
+/** Entry bytes that are read from disk at a time for a follower that is further behind, unless the first entry alone is larger: all others wait meanwhile. */
 export const LOG_READ_BYTES_MAX = 128 * KiB;
 /** Of the cache of a node without followers: what the snapshotter may still ask for. */
 export const LOG_CACHE_ALONE_BYTES = 2 * MiB;

@@ -2,7 +2,8 @@
 // runs touch. A segment whose opened pages become one free run is released, but one is kept.
 //
 // A segment is opened from its start on. With a toucher that is done a part at a time, each once the toucher had it backed, some
-// MiB ahead of what is handed out; without one, or where that was too slow, at once. What is not opened is tagged as a run in use.
+// MiB ahead of what is handed out, or untouched where that was too slow; without one, whole. What is not opened is tagged as a run in
+// use.
 //
 // Tag of a page: bits 0–1 kind.
 //   interior (0)  inside a run, not its first page; or the last page of a used run
@@ -56,7 +57,7 @@ interface Touch {
   readonly pages: number;
   /** They are a run in use, for what is behind them was opened first. */
   isPassed: boolean;
-  /** Of a segment that was released meanwhile. */
+  /** Of a segment that was released meanwhile: nobody is to write to it, so it goes afterwards. */
   orphan: Uint8Array | undefined;
 }
 
@@ -69,9 +70,11 @@ export class PageRuns {
   toucher: PageToucher | undefined;
   /** The segment that is opened part by part, until there is another. */
   #growing = NO_SEGMENT;
+  /** One at a time: what comes and goes in one turn of the event loop must not leave a queue of them. */
   #touch: Touch | undefined;
   readonly #bins = new Int32Array(BINS).fill(NO_PAGE);
   readonly #slabPages: Uint8Array;
+  /** Of no pages in use. */
   #emptySegments = 0;
 
   /** `slabPages`: pages of a slab, by its size class. */
@@ -88,7 +91,7 @@ export class PageRuns {
     const table = this.segments.pages[page >>> PAGE_SHIFT]!;
     const at = page & PAGE_MASK;
     const available = table.tag[at]! >>> 2;
-    if (available === table.opened) this.#emptySegments--;
+    if (table.pagesUsed === 0) this.#emptySegments--;
     this.#unlink(page >>> PAGE_SHIFT, table, at);
     if (available > pages) this.#putFree(page + pages, available - pages);
     table.tag[at + pages - 1] = PageKind.interior;
@@ -117,7 +120,7 @@ export class PageRuns {
       length += before;
       this.#unlink(segment, table, at);
     }
-    if (length === table.opened) {
+    if (table.pagesUsed === 0) {
       if (this.#emptySegments > 0 || this.closed[segment] === 1) {
         this.#release(segment);
         return;
@@ -168,6 +171,8 @@ export class PageRuns {
     this.#passTouch();
     if (this.#growing === NO_SEGMENT || this.segments.pages[this.#growing]!.opened + pages > SEGMENT_PAGES) {
       this.openAll();
+      const page = this.#findFree(pages);
+      if (page !== NO_PAGE) return page;
       this.#addSegment();
     }
     const left = SEGMENT_PAGES - this.segments.pages[this.#growing]!.opened;
@@ -182,7 +187,7 @@ export class PageRuns {
     const last = table.tag[table.opened - 1]!;
     if ((last & 3) === PageKind.free && last >>> 2 >= AHEAD_PAGES) return;
     if (table.opened === SEGMENT_PAGES) {
-      if (this.#emptySegments > 0) return;
+      if (this.#emptySegments > 0 || this.segments.count === SEGMENTS_MAX - 1) return;
       table = this.#addSegment();
     }
     const at = table.opened;
@@ -194,19 +199,20 @@ export class PageRuns {
   }
 
   #touched(touch: Touch): void {
-    if (this.#touch === touch) this.#touch = undefined;
+    this.#touch = undefined;
     if (touch.orphan !== undefined) letGo(touch.orphan);
     else if (touch.isPassed) this.free((touch.segment << PAGE_SHIFT) | touch.at, touch.pages);
     else this.#open(touch.segment, touch.pages);
   }
 
-  /** What is being touched is in nobody's way any more. */
+  /** Makes what is being touched a run in use, so that what is behind it can be opened. */
   #passTouch(): void {
     const touch = this.#touch;
-    if (touch === undefined || touch.isPassed) return;
+    if (touch === undefined || touch.isPassed || touch.orphan !== undefined) return;
     const table = this.segments.pages[touch.segment]!;
     assert(table.opened === touch.at, 'what is touched comes next');
     touch.isPassed = true;
+    if (table.pagesUsed === 0) this.#emptySegments--;
     table.tag[touch.at] = PageKind.run | (touch.pages << 2);
     table.pagesUsed += touch.pages;
     this.#moveOpened(table, touch.pages);
@@ -252,10 +258,9 @@ export class PageRuns {
     this.closed[segment] = 0;
     if (this.#growing === segment) this.#growing = NO_SEGMENT;
     const bytes = this.segments.release(segment);
-    if (this.#touch?.segment === segment) {
-      this.#touch.orphan = bytes;
-      this.#touch = undefined;
-    } else letGo(bytes);
+    const touch = this.#touch;
+    if (touch?.segment === segment && touch.orphan === undefined) touch.orphan = bytes;
+    else letGo(bytes);
   }
 
   #findFree(pages: number): number {

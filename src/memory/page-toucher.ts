@@ -3,8 +3,8 @@
 
 export interface PageToucher {
   /**
-   * Bytes [start, start + length) of `bytes`, which are zeros and nobody else's until `done`, are still zeros then, and backed unless
-   * that failed. `done` comes in a later turn of the event loop.
+   * Bytes [start, start + length) of `bytes`, which are zeros and nobody else's until `done`, may be written zeros to meanwhile, and
+   * are backed then unless that failed. `done` comes in a later turn of the event loop.
    */
   touch(bytes: Uint8Array, start: number, length: number, done: () => void): void;
 }

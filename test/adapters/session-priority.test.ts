@@ -15,7 +15,7 @@ function procOf(session: number, autogroup = '/autogroup-12 nice 0\n'): string {
 }
 
 describe('the priority of a session', () => {
-  test.each([0, -3, 4])('is lowered and raised again to %i, where it was', (before) => {
+  test.each([0, 4])('is lowered and raised again to %i, where it was', (before) => {
     const proc = procOf(PID, `/autogroup-12 nice ${before}\n`);
     const text = () => fs.readFileSync(join(proc, 'autogroup'), 'utf8');
     // The kernel takes a number and shows a line; this file is what was written last over it.
@@ -32,10 +32,11 @@ describe('the priority of a session', () => {
     expect(text()).toBe(raised);
   });
 
-  test('is left alone where this process does not lead its session, the machine has no such thing, or it is as low', () => {
+  test('is left alone where this process does not lead its session, the machine has no such thing, it is as low, or could not be raised again', () => {
     const shell = procOf(PID - 1);
     const low = procOf(PID, '/autogroup-12 nice 7\n');
-    for (const proc of [shell, low]) {
+    const high = procOf(PID, '/autogroup-12 nice -3\n');
+    for (const proc of [shell, low, high]) {
       const before = fs.readFileSync(join(proc, 'autogroup'), 'utf8');
       expect(new SessionPriority(proc, PID).lower()).toBe(false);
       expect(fs.readFileSync(join(proc, 'autogroup'), 'utf8')).toBe(before);

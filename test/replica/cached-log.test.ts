@@ -6,7 +6,7 @@ import type { Entry } from '../../src/raft/types.ts';
 import { MemoryStore } from './one-consensus.ts';
 import { StepClock } from './step-clock.ts';
 
-test('others are read for a little at a time, from disk; all that is in the cache they get at once', () => {
+test('a peer is read for a little at a time, from disk; all that is in the cache it gets at once', () => {
   const clock = new StepClock();
   const log = new CachedLog(new MemoryStore(clock), () => ({ isSingleVoter: true, configuration: { members: [1] } }), () => undefined);
   const bytesOf = (entries: readonly Entry[]): number => entries.reduce((sum, { bytes }) => sum + bytes.length, 0);
@@ -18,11 +18,10 @@ test('others are read for a little at a time, from disk; all that is in the cach
     clock.pass(1);
   }
   const MiB = 1024 * 1024;
-  for (const given of [log.entries(1, 10_000, MiB), log.lend(1, 10_000, MiB).entries]) {
-    expect(given[0]!.index).toBe(1);
-    expect(bytesOf(given)).toBeLessThanOrEqual(LOG_READ_BYTES_MAX);
-    expect(bytesOf(given)).toBeGreaterThan(LOG_READ_BYTES_MAX / 2);
-  }
+  const given = log.entries(1, 10_000, MiB);
+  expect(given[0]!.index).toBe(1);
+  expect(bytesOf(given)).toBeLessThanOrEqual(LOG_READ_BYTES_MAX);
+  expect(bytesOf(given)).toBeGreaterThan(LOG_READ_BYTES_MAX / 2);
   expect(bytesOf(log.look(1, 10_000, MiB))).toBeGreaterThan(LOG_READ_BYTES_MAX * 2);
   expect(bytesOf(log.entries(8000, 10_000, MiB))).toBeGreaterThan(LOG_READ_BYTES_MAX * 2);
 });
