@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
-import { syncPath, writeSynced } from '../adapters/fsync.ts';
+import { replaceSynced, syncPath, writeSynced } from '../adapters/fsync.ts';
 import { errorText, OperationalError } from '../base/errors.ts';
 import { allCommands } from '../commands/all.ts';
 import { CommandTable } from '../commands/table.ts';
@@ -158,8 +158,8 @@ function writeDirectories(machine: Machine, order: Order, dirs: readonly string[
     }
   }
   for (const dir of dirs) {
-    writeSynced(path.join(dir, RestoreFile.meta), 'wx', [encodeRestoreMeta(meta)]);
-    syncPath(path.join(dir, RestoreFile.folder));
+    const file = path.join(dir, RestoreFile.meta);
+    replaceSynced(file, `${file}.tmp`, encodeRestoreMeta(meta));
   }
   return [
     `made ${dirs.join(', ')} for the new cluster ${clusterId}, ${sizeText(writer.bytes)} each, digest ${meta.digest}`,

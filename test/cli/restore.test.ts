@@ -106,6 +106,26 @@ describe('holdfast restore', () => {
     expect(steps.at(-1)).toBe('n1,n2,n3 | n1,n2,n3 | n1,n2,n3');
   });
 
+  test('no restore.json is there before all of it is', async () => {
+    const { dir, from, log } = await world();
+    const to = path.join(dir, 'new');
+    const metas = ['n1', 'n2', 'n3'].map((name) => path.join(to, name, RestoreFile.meta));
+    let seen = 0;
+    const original = fs.writeFileSync;
+    const watched = vi.spyOn(fs, 'writeFileSync').mockImplementation((...args) => {
+      for (const meta of metas) {
+        if (!fs.existsSync(meta)) continue;
+        decodeRestoreMeta(fs.readFileSync(meta, 'utf8'), meta);
+        seen++;
+      }
+      original(...args);
+    });
+    onTestFinished(() => watched.mockRestore());
+    await run(...from, '--to-index', String(log.lastIndex), '--dir', to, '--nodes', '3');
+    // Of the first when the second is written, and of both with the third.
+    expect(seen).toBe(3);
+  });
+
   test('what it cannot write is told, and what it made is gone', async () => {
     const { dir, from, log } = await world();
     const to = path.join(dir, 'new');
