@@ -26,6 +26,7 @@ export async function benchRestart(options) {
     process.stderr.write(`loading ${keys} keys\n`);
     const cases = { 'nothing: a new node': { readyMs: emptyMs, logBytes: folderBytes(node.logFolder) } };
     await loadStrings(node, keys);
+    await node.kill();
     Object.assign(cases, await alternately(repeats, { 'whole log': () => restart(node, keys, false) }));
     const made = await takeSnapshot(node, keys);
     const rdb = path.join(place.folder, 'redis/dump.rdb');
@@ -45,7 +46,6 @@ export async function benchRestart(options) {
 
 /** With a snapshot published, the log cut, and more written behind it. */
 async function takeSnapshot(node, keys) {
-  await node.kill();
   await node.start({ snapshotter: true });
   await node.untilFollowed();
   const made = await node.takeSnapshot();
@@ -68,7 +68,6 @@ async function alternately(rounds, cases) {
 }
 
 async function restart(node, keys, snapshotter) {
-  await node.kill();
   const logBytes = folderBytes(node.logFolder);
   const readyMs = await node.start({ snapshotter });
   await expectCount(node, keys, 'DBSIZE');

@@ -192,8 +192,9 @@ export class PeerLogFeed implements LogFeed {
     logger[level]({ member: member.name, address: `${member.host}:${member.port}`, reason: failure.text }, 'left a member whose log was followed');
     this.#failures.set(keyOf(member), failure);
     this.#next++;
-    if (!this.#members.every((one) => this.#failures.has(keyOf(one)))) return;
-    for (const key of this.#failures.keys()) if (!this.#members.some((one) => keyOf(one) === key)) this.#failures.delete(key);
+    const members = new Set(this.#members.map(keyOf));
+    for (const key of this.#failures.keys()) if (!members.has(key)) this.#failures.delete(key);
+    if (this.#failures.size < members.size) return;
     const last = this.#last('cut') ?? this.#last('refused');
     if (last !== undefined) {
       // The reader looks there for where the log begins.

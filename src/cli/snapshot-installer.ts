@@ -246,7 +246,7 @@ export class StoredSnapshots implements SnapshotInstaller {
       await new Promise<void>((resolve) => clock.endOfTurn(resolve));
       sliceMs = clock.monotonicMs();
     };
-    const restore = new SnapshotRestore(table, report, accessClockMs, await source.sidecar(), { isSummedElsewhere: true, ...(toucher === undefined ? {} : { toucher }) });
+    const restore = new SnapshotRestore(table, report, accessClockMs, await source.sidecar(), { isSummedElsewhere: true, toucher });
     logger.info({ from, index: facts.index, megabytes: Math.round(restore.bytes / MiB) }, 'loading a snapshot');
     let bytes = 0;
     let reportedMs = startedMs;

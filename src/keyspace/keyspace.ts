@@ -18,8 +18,6 @@ import { Encoding } from './types.ts';
 import { EVACUATE_FROM_START } from './value-kinds.ts';
 import { Zsets } from './zsets.ts';
 
-export type { PageToucher };
-
 export interface KeyspaceOptions {
   databases: number;
   /** 16 bytes, replicated. */

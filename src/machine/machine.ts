@@ -22,7 +22,7 @@ import type { ServerPort, SessionPort } from '../commands/ports.ts';
 import { publishedText, Publishing, type PublishedRecord } from '../commands/publishing.ts';
 import { isReplicatedSetting, isReplicatedSettingValue, ReplicatedSettings, REPLICATED_SETTING_NAMES } from '../commands/replicated-settings.ts';
 import type { CommandTable } from '../commands/table.ts';
-import { Keyspace, type PageToucher } from '../keyspace/keyspace.ts';
+import { Keyspace, type KeyspaceOptions } from '../keyspace/keyspace.ts';
 import { settledVersion } from '../keyspace/versions.ts';
 import { Args } from '../resp/args.ts';
 import { parseMultibulk, parseRequestInto } from '../resp/decoder.ts';
@@ -93,7 +93,7 @@ export class Machine {
   /** For reads inside EXEC, which run on the client's node only and so must not draw from the replicated generator. */
   readonly #localRandom = new Prng(0x10ca1);
   readonly #accessClockMs: () => number;
-  readonly #toucher: PageToucher | undefined;
+  readonly #toucher: KeyspaceOptions['toucher'];
   /** The entry that is being applied, its term, and the record that comes next. */
   #open: Uint8Array | undefined;
   #openTerm = 0;
@@ -115,7 +115,7 @@ export class Machine {
   commandsApplied = 0;
 
   /** `toucher` is for the keyspace's memory, where there is one. */
-  constructor(table: CommandTable, report: MachineReport, accessClockMs: () => number, toucher?: PageToucher) {
+  constructor(table: CommandTable, report: MachineReport, accessClockMs: () => number, toucher?: KeyspaceOptions['toucher']) {
     this.table = table;
     this.#report = report;
     this.#accessClockMs = accessClockMs;

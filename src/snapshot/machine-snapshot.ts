@@ -122,7 +122,7 @@ export interface RestoreOptions {
   /** The caller adds up the CRC of the RDB file, and gives it at the end. */
   readonly isSummedElsewhere: boolean;
   /** Of the machine's memory. */
-  readonly toucher?: PageToucher;
+  readonly toucher?: PageToucher | undefined;
 }
 
 /** Makes a machine of a snapshot: the sidecar first, then the RDB file in chunks, then `end`. */

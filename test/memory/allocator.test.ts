@@ -24,6 +24,18 @@ function intact(memory: Memory, block: Block): boolean {
   return words[at] === block.mark && words[at + (memory.usableBytes(block.handle) >>> 2) - 1] === block.mark;
 }
 
+/** Frees one of the blocks, which must be as it was marked: the bytes that it had. */
+function freeAny(memory: Memory, blocks: Block[], random: Prng, seed: number): number {
+  const at = random.below(blocks.length);
+  const block = blocks[at]!;
+  blocks[at] = blocks.at(-1)!;
+  blocks.pop();
+  const bytes = memory.usableBytes(block.handle);
+  if (!intact(memory, block)) expect.fail(`seed ${seed}: a block of ${bytes} was overwritten`);
+  memory.free(block.handle);
+  return bytes;
+}
+
 function randomSize(random: Prng): number {
   const kind = random.below(100);
   if (kind < 60) return random.between(1, 400);
@@ -81,13 +93,7 @@ describe('allocator', () => {
           mark(memory, block);
           blocks.push(block);
         } else if (blocks.length > 0) {
-          const at = random.below(blocks.length);
-          const block = blocks[at]!;
-          blocks[at] = blocks.at(-1)!;
-          blocks.pop();
-          if (!intact(memory, block)) expect.fail(`seed ${seed}: a block of ${block.bytes} was overwritten`);
-          used -= memory.usableBytes(block.handle);
-          memory.free(block.handle);
+          used -= freeAny(memory, blocks, random, seed);
         }
       }
       expect(memory.usedBytes, `seed ${seed}`).toBe(used);
@@ -123,16 +129,12 @@ describe('allocator', () => {
         }
         const isGrowing = Math.floor(i / 5000) % 2 === 0;
         if (random.chance(isGrowing ? 0.8 : 0.15)) {
-          const block = { handle: memory.allocate(randomSize(random)), bytes: 0, mark: random.uint32() };
+          const bytes = randomSize(random);
+          const block = { handle: memory.allocate(bytes), bytes, mark: random.uint32() };
           mark(memory, block);
           blocks.push(block);
         } else if (blocks.length > 0) {
-          const at = random.below(blocks.length);
-          const block = blocks[at]!;
-          blocks[at] = blocks.at(-1)!;
-          blocks.pop();
-          if (!intact(memory, block)) expect.fail(`seed ${seed}: a block was overwritten`);
-          memory.free(block.handle);
+          freeAny(memory, blocks, random, seed);
         }
       }
       memory.endEvacuation();
