@@ -5,7 +5,8 @@
 // What must hold:
 // - What is offered is committed, and not before the leader's base: with it, the rest of the log can follow.
 // - A follower's log is replaced only where the snapshot ends beyond its commit and its log does not have that entry. It
-//   acknowledges when that is on its disk.
+//   acknowledges when that is on its disk. Whoever seeks election with the log that is replaced gives that up: in the snapshot's
+//   configuration it may be no voter, or there may be none.
 // - What the leader takes a follower to be at (Progress.pendingSnapshot) is what that follower says, and until it has said so the first
 //   that it was told of: the log behind that is kept for it, however many newer ones are published and offered meanwhile.
 // - One snapshot at a time is restored; that it goes on is nobody's to hold up: leaders may change meanwhile.
@@ -87,6 +88,8 @@ export function restored(core: RaftCore, base: LogBase, configuration: Configura
       log.commitTo(base.index);
     } else {
       assert(core.leadership === undefined, () => `a snapshot at ${base.index}/${base.term} is not in the log of the leader of term ${core.term}`);
+      // The votes that it asked for are for the log that goes.
+      if (core.role !== 'follower') core.becomeFollower(core.term, 0);
       log.reset(base);
       core.configurations.reset(configuration);
       core.configurationChanged();

@@ -39,6 +39,8 @@ export interface MembersHost {
 const FORWARD_QUEUE_BYTES_MAX = INFLIGHT_BYTES_MAX;
 const REFUSAL_QUIET_MS = 60_000;
 const REFUSALS_KEPT_MAX = 64;
+/** What peers are told of members is lost where it comes while they write down who tells it, or does not come at all: they are told again. */
+const TICKS_BETWEEN_NEWS = 20;
 const NO_BODY: readonly Uint8Array[] = [];
 
 export class Members {
@@ -53,6 +55,7 @@ export class Members {
   readonly #pinning = new Set<number>();
   readonly #heardAtMs = new Map<number, number>();
   readonly #refusalsQuietUntilMs = new Map<string, number>();
+  #ticks = 0;
   /** Nodes for which this leader has a membership entry under way in this term. */
   #changesProposed = new Set<number>();
   /** Index of the committed entry that names this node's data directory, as peers say. */
@@ -125,7 +128,9 @@ export class Members {
   /** A proposal may have been refused (a transfer under way): a member that waits to be taken in, or to learn, is proposed again. */
   tick(): void {
     const { raft } = this.#host;
+    const tells = ++this.#ticks % TICKS_BETWEEN_NEWS === 0;
     for (const peer of this.#connected.values()) {
+      if (tells) this.#tell(peer.nodeId);
       if (!peer.rejoining && !raft.configuration.learners.includes(peer.nodeId)) continue;
       if (!this.#changesProposed.has(peer.nodeId)) this.#reconcile(peer);
       else if (peer.rejoining) this.#tellTakenIn(peer);
@@ -214,9 +219,14 @@ export class Members {
   connected(peer: PeerIdentity): void {
     this.#connected.set(peer.nodeId, peer);
     this.heard(peer.nodeId);
-    this.#host.roster.meet(peer.nodeId);
-    this.tellMembers(peer.nodeId);
+    this.#tell(peer.nodeId);
     this.#reconcile(peer);
+  }
+
+  /** Who the members are, and by which data directories. */
+  #tell(to: number): void {
+    this.#host.roster.meet(to);
+    this.tellMembers(to);
   }
 
   disconnected(nodeId: number): void {

@@ -56,6 +56,15 @@ describe('quorum', () => {
     expect(quorumValue([[1, 2, 3], []], valueOf)).toBe(5);
   });
 
+  test('where nobody votes nothing is agreed on', () => {
+    for (const quorum of [[], [[]], [[], []]]) {
+      expect(quorumValue(quorum, () => 5)).toBe(-Infinity);
+      expect(quorumHas(quorum, () => true)).toBe(false);
+      expect(voteResult(quorum, () => true)).toBe('lost');
+    }
+    expect(quorumHas([[1], []], () => true)).toBe(true);
+  });
+
   test('the value is the largest that quorumHas agrees with', () => {
     const seed = Math.floor(Math.random() * 2 ** 32);
     const prng = new Prng(seed);
