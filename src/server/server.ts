@@ -25,6 +25,7 @@ import type { ReplyWriter } from '../resp/reply-writer.ts';
 import type { Engine, EngineHost } from '../replica/engine.ts';
 import type { Config } from './config.ts';
 import { expiredKey, Maintenance, type ExpiredKey } from './maintenance.ts';
+import { InputTurns } from './input-turns.ts';
 import { NodePort } from './node-port.ts';
 import { Session } from './session.ts';
 import { Sessions } from './sessions.ts';
@@ -94,7 +95,7 @@ export class Server implements EngineHost, ClientEvents {
   runningArgs = new Args();
   runningSession: Session | undefined;
   #lastCronMs = 0;
-  #flushScheduled = false;
+  readonly turns: InputTurns<Session>;
   #stopped = false;
 
   constructor(options: ServerOptions) {
@@ -104,6 +105,7 @@ export class Server implements EngineHost, ClientEvents {
     this.#random = new Prng(options.entropy.uint32(), options.entropy.uint32());
     this.#emptyKeyspace = new Keyspace({ databases: options.config.values.databases, hashKey: new Uint8Array(16) });
     this.node = new NodePort(this);
+    this.turns = new InputTurns(options.clock, (session) => this.#guard(session, () => session.goOn()), () => this.flush());
   }
 
   /** Ties the server to its engine; once, before anything else. */
@@ -164,22 +166,9 @@ export class Server implements EngineHost, ClientEvents {
   data(socket: ClientSocket, chunk: Uint8Array): void {
     this.engine.catchUp();
     this.stats.inputBytes += chunk.length;
+    this.turns.open();
     const session = this.#bySocket.get(socket);
     if (session) this.#guard(session, () => session.data(chunk));
-    this.#flushAtEndOfTurn();
-  }
-
-  /**
-   * Replies to everything that this turn has read leave together: a write to a peer that sleeps wakes it, which costs more
-   * than the write itself, and the first of many wakes a client that has all of them open.
-   */
-  #flushAtEndOfTurn(): void {
-    if (this.#flushScheduled) return;
-    this.#flushScheduled = true;
-    this.options.clock.endOfTurn(() => {
-      this.#flushScheduled = false;
-      this.flush();
-    });
   }
 
   /** Whatever goes wrong with what a client has sent ends its connection and nothing else. */
@@ -474,6 +463,7 @@ export class Server implements EngineHost, ClientEvents {
 
   /** Lets waiting sessions go on, then sends all replies. */
   flush(): void {
+    if (this.#resuming.length > 0) this.turns.open();
     while (this.#resuming.length > 0) {
       const resuming = this.#resuming;
       this.#resuming = [];

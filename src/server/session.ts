@@ -28,6 +28,8 @@ import { WaitingReads, type Ticket, type WaitingReadsHost } from './waiting-read
 const OUTPUT_PAUSE_BYTES = 16 * 1024 * 1024;
 /** Above this many bytes of input that cannot be dispatched yet, the socket is not read. */
 const INPUT_PAUSE_BYTES = 1024 * 1024;
+/** Commands between two looks at the clock. */
+const COMMANDS_PER_LOOK = 16;
 /** Reads that wait their turn on one connection; above it, its input is left alone. */
 const LATER_MAX = 1024;
 /** Arguments that a connection keeps room for. */
@@ -81,6 +83,8 @@ export class Session implements SessionPort, ReplyOrderHost, WaitingReadsHost {
   #closeWhenAnswered = false;
   #inputPaused = false;
   #ended = false;
+  /** The turn was over before its input was: `goOn` is next. */
+  #heldOver = false;
 
   readonly #order: ReplyOrder = new ReplyOrder(this);
   readonly #reads: WaitingReads = new WaitingReads(this, this.#order);
@@ -106,17 +110,34 @@ export class Session implements SessionPort, ReplyOrderHost, WaitingReadsHost {
     this.lastActiveMs = this.#server.monotonicMs();
     this.decoder.bulkBytesMax = this.#server.engine.machine.settings['proto-max-bulk-len'];
     this.decoder.feed(chunk);
+    if (!this.#heldOver && this.#server.turns.isOver(this.lastActiveMs)) this.#holdOver();
     this.process();
   }
 
-  /** Decodes and dispatches as far as it goes. */
+  #holdOver(): void {
+    this.#heldOver = true;
+    this.#server.turns.leave(this);
+  }
+
+  /** What the last turn has left. */
+  goOn(): void {
+    this.#heldOver = false;
+    this.process();
+  }
+
+  /** Decodes and dispatches as far as it goes, and as this turn of the event loop allows. */
   process(): void {
     if (this.#processing || this.closing) return;
     this.#processing = true;
     this.#reads.look();
     const outputRoom = OUTPUT_PAUSE_BYTES - this.socket.bufferedBytes;
+    let commands = 0;
     try {
-      while (!this.closing && !this.#deferred && !this.#closeWhenAnswered) {
+      while (!this.closing && !this.#deferred && !this.#closeWhenAnswered && !this.#heldOver) {
+        if (++commands % COMMANDS_PER_LOOK === 0 && this.#server.turns.isOver(this.monotonicMs())) {
+          this.#holdOver();
+          break;
+        }
         this.#outputHeld = this.writer.pendingBytes > outputRoom;
         if (this.#outputHeld) break;
         if (this.#stalled !== undefined) {
@@ -148,7 +169,7 @@ export class Session implements SessionPort, ReplyOrderHost, WaitingReadsHost {
 
   /** Stops or resumes reading the socket, by what is buffered either way. */
   #balanceInput(): void {
-    const held = this.#stalled !== undefined || this.#deferred;
+    const held = this.#stalled !== undefined || this.#deferred || this.#heldOver;
     const pause =
       (held && this.decoder.bufferedBytes > INPUT_PAUSE_BYTES) || this.socket.bufferedBytes > OUTPUT_PAUSE_BYTES;
     if (pause !== this.#inputPaused) this.socket[pause ? 'pause' : 'resume']();
@@ -496,7 +517,7 @@ export class Session implements SessionPort, ReplyOrderHost, WaitingReadsHost {
       }
       this.#balanceInput();
     }
-    const ended = this.#ended && this.#stalled === undefined && !this.#deferred && !this.#outputHeld;
+    const ended = this.#ended && this.#stalled === undefined && !this.#deferred && !this.#outputHeld && !this.#heldOver;
     if ((this.#closeWhenAnswered || ended) && this.#order.idle) {
       this.closing = true;
       this.socket.end();
