@@ -125,7 +125,10 @@ export class Members {
     return this.#options.clock.monotonicMs();
   }
 
-  /** A proposal may have been refused (a transfer under way): a member that waits to be taken in, or to learn, is proposed again. */
+  /**
+   * A proposal may have been refused (a transfer under way): a member that waits to be taken in, or to learn, is proposed again.
+   * And what peers were told is told again now and then.
+   */
   tick(): void {
     const { raft } = this.#host;
     const tells = ++this.#ticks % TICKS_BETWEEN_NEWS === 0;

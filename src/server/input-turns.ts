@@ -8,11 +8,7 @@ import type { Clock } from '../ports/clock.ts';
 /** It may be had twice between two looks at the sockets: by what they brought, and by what the turn before has left. */
 const TURN_MS = 4;
 
-export interface HeldInput {
-  goOn(): void;
-}
-
-export class InputTurns<Input extends HeldInput> {
+export class InputTurns<Input> {
   readonly #clock: Clock;
   readonly #run: (input: Input) => void;
   readonly #flush: () => void;

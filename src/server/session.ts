@@ -110,11 +110,13 @@ export class Session implements SessionPort, ReplyOrderHost, WaitingReadsHost {
     this.lastActiveMs = this.#server.monotonicMs();
     this.decoder.bulkBytesMax = this.#server.engine.machine.settings['proto-max-bulk-len'];
     this.decoder.feed(chunk);
-    if (!this.#heldOver && this.#server.turns.isOver(this.lastActiveMs)) this.#holdOver();
+    this.#look(this.lastActiveMs);
     this.process();
   }
 
-  #holdOver(): void {
+  /** Leaves off if this turn is over. */
+  #look(nowMs: number): void {
+    if (this.#heldOver || !this.#server.turns.isOver(nowMs)) return;
     this.#heldOver = true;
     this.#server.turns.leave(this);
   }
@@ -133,13 +135,10 @@ export class Session implements SessionPort, ReplyOrderHost, WaitingReadsHost {
     const outputRoom = OUTPUT_PAUSE_BYTES - this.socket.bufferedBytes;
     let commands = 0;
     try {
-      while (!this.closing && !this.#deferred && !this.#closeWhenAnswered && !this.#heldOver) {
-        if (++commands % COMMANDS_PER_LOOK === 0 && this.#server.turns.isOver(this.monotonicMs())) {
-          this.#holdOver();
-          break;
-        }
+      while (!this.closing && !this.#deferred && !this.#closeWhenAnswered) {
+        if (++commands % COMMANDS_PER_LOOK === 0) this.#look(this.monotonicMs());
         this.#outputHeld = this.writer.pendingBytes > outputRoom;
-        if (this.#outputHeld) break;
+        if (this.#outputHeld || this.#heldOver) break;
         if (this.#stalled !== undefined) {
           const bytes = this.#stalled;
           this.#stalled = undefined;
@@ -167,11 +166,14 @@ export class Session implements SessionPort, ReplyOrderHost, WaitingReadsHost {
     this.#server.markDirty(this);
   }
 
+  /** There may be commands that wait for something else than bytes. */
+  get #holdsInput(): boolean {
+    return this.#stalled !== undefined || this.#deferred || this.#heldOver;
+  }
+
   /** Stops or resumes reading the socket, by what is buffered either way. */
   #balanceInput(): void {
-    const held = this.#stalled !== undefined || this.#deferred || this.#heldOver;
-    const pause =
-      (held && this.decoder.bufferedBytes > INPUT_PAUSE_BYTES) || this.socket.bufferedBytes > OUTPUT_PAUSE_BYTES;
+    const pause = (this.#holdsInput && this.decoder.bufferedBytes > INPUT_PAUSE_BYTES) || this.socket.bufferedBytes > OUTPUT_PAUSE_BYTES;
     if (pause !== this.#inputPaused) this.socket[pause ? 'pause' : 'resume']();
     this.#inputPaused = pause;
   }
@@ -279,10 +281,7 @@ export class Session implements SessionPort, ReplyOrderHost, WaitingReadsHost {
   /** True if the client does not want the reply of the command that is being dispatched. */
   #takeSilence(): boolean {
     if (this.replyMode === 'on') return false;
-    if (this.replyMode === 'skip-next' || this.replyMode === 'skip') {
-      this.replyMode = 'on';
-      return true;
-    }
+    if (this.replyMode === 'skip-next' || this.replyMode === 'skip') this.replyMode = 'on';
     return true;
   }
 
@@ -517,7 +516,7 @@ export class Session implements SessionPort, ReplyOrderHost, WaitingReadsHost {
       }
       this.#balanceInput();
     }
-    const ended = this.#ended && this.#stalled === undefined && !this.#deferred && !this.#outputHeld && !this.#heldOver;
+    const ended = this.#ended && !this.#holdsInput && !this.#outputHeld;
     if ((this.#closeWhenAnswered || ended) && this.#order.idle) {
       this.closing = true;
       this.socket.end();

@@ -4,12 +4,11 @@ import { expect, test } from 'vitest';
 import { encodeHistory } from '../../src/base/configuration.ts';
 import { initialConfiguration } from '../../src/raft/configuration.ts';
 import { CONFIGURATIONS } from '../../src/replica/roster.ts';
+import { addressOf } from '../raft/sim-node.ts';
 import { entry, Follower } from './one-consensus.ts';
 
-const address = (id: number) => ({ id, name: `n${id}`, host: 'h', peerPort: id, clientPort: id });
-
 test('a connected peer is told of the members again', () => {
-  const configuration = initialConfiguration([1, 2, 3, 4].map(address));
+  const configuration = initialConfiguration([1, 2, 3, 4].map(addressOf));
   const node = new Follower(['n1', 'n2', 'n3'], (store) => {
     store.entries = [entry(1, 1, 'a').bytes, entry(2, 1, 'b').bytes];
     store.hardState = { term: 1, vote: 2, commit: 2 };
